@@ -1,0 +1,25 @@
+"""dnamamba: byte-level Mamba for genomes. Names are imported at first use, so that `dnamamba --help` stays fast."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dnamamba.kernels import selective_scan as selective_scan
+    from dnamamba.model_directory import load as load
+    from dnamamba.pipelines.store import open_store as open_store
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "load": "dnamamba.model_directory",
+    "open_store": "dnamamba.pipelines.store",
+    "selective_scan": "dnamamba.kernels",
+}
+
+__all__ = ["__version__", "load", "open_store", "selective_scan"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'dnamamba' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

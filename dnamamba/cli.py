@@ -1,0 +1,56 @@
+"""The console script: `dnamamba COMMAND`. Data on stdout, progress on stderr; exit 0 done, 1 failed, 2 usage."""
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+from dnamamba import __version__
+from dnamamba.errors import InputError, MissingPackageError
+
+# Command -> its module in dnamamba/commands and the line that `dnamamba --help` shows. Modules load when their command is used.
+COMMANDS = {
+    "doctor": "Check the device, the kernels and the versions; say what to do about a failure.",
+    "genome": "Ingest, simulate, inspect, verify and export genomes.",
+    "pretrain": "Pretrain a Mamba on genome stores, the context growing stage by stage.",
+    "evaluate": "Held-out perplexity and bits a base of a model.",
+}
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"dnamamba.commands.{cmd_name}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="dnamamba")
+def cli() -> None:
+    """Byte-level Mamba for genomes: ingest, pretrain, evaluate."""
+
+
+def main() -> None:
+    """Run the command line; an error the user can act on is one line on stderr and exit code 1."""
+    try:
+        cli(prog_name="dnamamba")
+    except (InputError, MissingPackageError) as error:
+        print(f"dnamamba: error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("dnamamba: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # `dnamamba ... | head`: the reader has gone, nothing failed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        print(f"dnamamba: error: {error}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,1 @@
+"""One file a command group; each parses, makes one library call and stops."""

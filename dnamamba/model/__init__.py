@@ -1,0 +1,1 @@
+"""The Mamba language model: blocks, backbone, states."""

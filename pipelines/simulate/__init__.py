@@ -1,0 +1,1 @@
+"""The embedded apes: a seeded species tree on a synthetic ancestor."""
