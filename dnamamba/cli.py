@@ -9,7 +9,7 @@ import click
 from dnamamba import __version__
 from dnamamba.errors import InputError, MissingPackageError
 
-# Command -> its module in dnamamba/commands and the line that `dnamamba --help` shows. Modules load when their command is used.
+# Each command is a module of dnamamba/commands that loads when it is used; the line is what `dnamamba --help` shows.
 COMMANDS = {
     "doctor": "Check the device, the kernels and the versions; say what to do about a failure.",
     "genome": "Ingest, simulate, inspect, verify and export genomes.",
