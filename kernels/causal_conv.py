@@ -1,0 +1,61 @@
+"""Depthwise causal convolution with SiLU, a carried tail and resets, in [B, L, D] without a transpose."""
+
+from torch import Tensor
+
+from dnamamba.kernels import reference
+from dnamamba.kernels.engines import check_floats, check_reset, check_shape, choose
+
+_MAX_WIDTH = 8
+
+
+def check_convolution(op: str, channels: int, weight: Tensor, bias: Tensor | None, activation: str | None) -> int:
+    """Check weight [D, W], bias [D] and activation against D channels; return the width W."""
+    if weight.ndim != 2 or weight.shape[0] != channels or not 1 <= weight.shape[1] <= _MAX_WIDTH:
+        raise ValueError(f"{op}: weight must be [D={channels}, W] with W in 1..{_MAX_WIDTH}, got {list(weight.shape)}")
+    check_shape(op, "bias", bias, (channels,), "[D]")
+    if activation not in ("silu", None):
+        raise ValueError(f"{op}: activation must be 'silu' or None, got {activation!r}")
+    return weight.shape[1]
+
+
+def causal_conv1d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    activation: str | None = "silu",
+    initial_tail: Tensor | None = None,
+    reset: Tensor | None = None,
+    return_tail: bool = False,
+    engine: str | None = None,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """Convolve each channel with its own W taps, looking back: y[t] = act(bias + sum_j weight[:, W-1-j] x[t-j]).
+
+    Args:
+        x: [B, L, D]; float32, bfloat16, float16, or float64 (reference only). Any strides.
+        weight: [D, W], W in 1..8; the last column meets the newest input.
+        bias: [D].
+        activation: "silu" or None.
+        initial_tail: the W-1 inputs before x, [B, W-1, D]; zeros when None.
+        reset: [B, L] bool; nothing before a reset is seen at it or after it.
+        return_tail: also return the last W-1 inputs, to be the next call's `initial_tail`.
+        engine: "triton", "cpu", "reference", or None: by device.
+
+    Returns:
+        y [B, L, D] in the dtype of x; with `return_tail` the pair of y and the tail [B, W-1, D] (zeros where a reset
+        hides an input). Differentiable in x, weight, bias and the tail, in and out.
+
+    Raises:
+        ValueError: shapes, dtypes or devices that do not fit together.
+    """
+    op = "causal_conv1d"
+    if x.ndim != 3 or min(x.shape) < 1:
+        raise ValueError(f"{op}: x must be [B, L, D], each at least 1, got {list(x.shape)}")
+    batch, length, channels = x.shape
+    width = check_convolution(op, channels, weight, bias, activation)
+    check_shape(op, "initial_tail", initial_tail, (batch, width - 1, channels), "[B, W-1, D]")
+    check_reset(op, reset, (batch, length))
+    check_floats(op, x=x, weight=weight, bias=bias, initial_tail=initial_tail)
+    choose(op, engine, x, weight, bias, initial_tail, reset)
+    y, tail = reference.causal_conv1d(x, weight, bias, activation=activation, initial_tail=initial_tail, reset=reset)
+    return (y, tail) if return_tail else y
