@@ -1,0 +1,81 @@
+"""The Mamba-1 mixer: two branches, one through convolution and selective scan, the other its gate."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dnamamba.kernels import causal_conv1d, selective_scan
+from dnamamba.model.config import ModelConfig
+from dnamamba.model.init import draw_convolution, draw_linear, draw_output, draw_step_size, fill_decay
+from dnamamba.model.state import LayerState
+
+
+class MambaMixer(nn.Module):
+    """Mix [B, L, d_model] along L. Parameter names and shapes are those of mamba-ssm's `Mamba`.
+
+    Source: Gu and Dao, Mamba (arXiv 2312.00752), algorithm 2 and figure 3.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        d_inner, rank, d_state, d_conv = config.d_inner, config.rank, config.d_state, config.d_conv
+        self.in_proj = nn.Linear(config.d_model, 2 * d_inner, bias=False)
+        self.conv1d = nn.Conv1d(d_inner, d_inner, d_conv, groups=d_inner)  # holds weight and bias; never called
+        self.x_proj = nn.Linear(d_inner, rank + 2 * d_state, bias=False)
+        self.dt_proj = nn.Linear(rank, d_inner)  # its bias goes into the scan, which adds it in float32
+        self.A_log = nn.Parameter(torch.empty(d_inner, d_state))
+        self.D = nn.Parameter(torch.empty(d_inner))
+        self.out_proj = nn.Linear(d_inner, config.d_model, bias=False)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw every weight anew, as `dnamamba.model.init` says."""
+        draw_linear(self.in_proj.weight)
+        assert self.conv1d.bias is not None
+        draw_convolution(self.conv1d.weight, self.conv1d.bias)
+        draw_linear(self.x_proj.weight)
+        draw_step_size(self.dt_proj.weight, self.dt_proj.bias, self.config)
+        fill_decay(self.A_log)
+        nn.init.ones_(self.D)
+        draw_output(self.out_proj.weight, self.config.n_layers)
+
+    def forward(self, u: Tensor, state: LayerState | None, reset: Tensor | None) -> tuple[Tensor, LayerState]:
+        """Mix a piece of the sequence.
+
+        Args:
+            u: input, [B, L, d_model], L >= 1.
+            state: what came before the piece; None is the start of a sequence.
+            reset: [B, L] bool, True where a new sequence starts; None where none does.
+
+        Returns:
+            Output [B, L, d_model], in the dtype of the matrix work, and the state after the piece.
+        """
+        config = self.config
+        # x and z stay halves of one buffer: convolution and scan read them in place, 2 * d_inner apart.
+        x, z = self.in_proj(u).chunk(2, dim=-1)  # [B, L, d_inner] each
+        x, tail = causal_conv1d(
+            x,
+            self.conv1d.weight.squeeze(1),
+            self.conv1d.bias,
+            activation="silu",
+            initial_tail=None if state is None else state.conv.to(x.dtype),
+            reset=reset,
+            return_tail=True,
+        )
+        dt, B, C = self.x_proj(x).split([config.rank, config.d_state, config.d_state], dim=-1)
+        y, ssm = selective_scan(
+            x,
+            F.linear(dt, self.dt_proj.weight),
+            -self.A_log.exp(),
+            B,
+            C,
+            D=self.D,
+            z=z,
+            dt_bias=self.dt_proj.bias,
+            initial_state=None if state is None else state.ssm,
+            reset=reset,
+            return_final_state=True,
+        )
+        # bfloat16 fits into float32 exactly, so a state that goes out and comes back is the same state.
+        return self.out_proj(y), LayerState(tail.to(ssm.dtype), ssm)
