@@ -1,0 +1,184 @@
+"""The bytes of a text file, decompressed on the way: plain, gzip or bgzip, told by magic bytes; a path or stdin."""
+
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import BinaryIO
+
+from isal import igzip_lib
+
+from dnamamba.errors import InputError
+from dnamamba.pipelines.signatures import GZIP
+
+CHUNK = 2**20
+"""Bytes of text handed on at a time, about."""
+_RAW_CHUNK = 2**18  # of compressed data: `unused_data` is copied once a member, and bgzip has many
+_BGZIP_END_SIZE = 28
+"""Bytes of the empty block that ends every whole bgzip file. Source: SAM specification 1.6, section 4.1.2."""
+
+
+class DamagedStream(Exception):
+    """Compressed data that end early or do not decompress. The reader adds file and contig."""
+
+
+class ByteStream:
+    """One pass over a file's text. Use it as a context manager, or close it.
+
+    Raises:
+        InputError: no such file, a folder, or one that cannot be opened.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.label = path_label(path)
+        self._handle, self.seekable = _open(path, self.label)
+        # What a pipe has now is enough: `read` of standard input would wait for all of it.
+        self._read: Callable[[int], bytes] = getattr(self._handle, "read1", self._handle.read)
+        self._ahead = b""
+        self._read_bytes = 0
+        self._chunks: Iterator[bytes] | None = None
+
+    def head(self) -> bytes:
+        """The first bytes as they are in the file, at least four unless it is shorter. Takes nothing away."""
+        while len(self._ahead) < 512 and (more := self._read_file(CHUNK)):
+            self._ahead += more
+        return self._ahead
+
+    def chunks(self) -> Iterator[bytes]:
+        """The text, in pieces of about `CHUNK` bytes, none empty, none above 2 * CHUNK.
+
+        Raises:
+            DamagedStream: after all text before the damage has been given out.
+            InputError: the operating system could not read on.
+        """
+        if self._chunks is None:
+            self._chunks = self._gathered() if self.head().startswith(GZIP) else self._plain()
+        return self._chunks
+
+    def close(self) -> None:
+        if self._handle is not sys.stdin.buffer:
+            self._handle.close()
+
+    def __enter__(self) -> "ByteStream":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def _read_file(self, size: int) -> bytes:
+        try:
+            data = self._read(size)
+        except OSError as error:
+            where = f"after byte {self._read_bytes:,}"
+            raise InputError(f"{self.label}: reading failed {where}: {error.strerror}") from error
+        self._read_bytes += len(data)
+        return data
+
+    def _raw(self, size: int) -> bytes:
+        if self._ahead:
+            data, self._ahead = self._ahead[:size], self._ahead[size:]
+            return data
+        return self._read_file(size)
+
+    def _plain(self) -> Iterator[bytes]:
+        while data := self._raw(CHUNK):
+            yield data
+
+    def _gathered(self) -> Iterator[bytes]:
+        """The text of all members, small ones put together (bgzip's hold 64 KiB)."""
+        parts: list[bytes] = []
+        size = 0
+        members = self._members()
+        while True:
+            try:
+                part = next(members, b"")
+            except DamagedStream:
+                if parts:
+                    yield b"".join(parts)
+                raise
+            parts.append(part)
+            size += len(part)
+            if not part or size >= CHUNK:
+                if size:
+                    yield b"".join(parts)
+                if not part:
+                    return
+                parts, size = [], 0
+
+    def _members(self) -> Iterator[bytes]:
+        data = self._raw(_RAW_CHUNK)
+        bgzip = is_bgzip(data)
+        used = 0  # bytes of the file before `data`
+        ended = False  # the last member was bgzip's end marker
+        while data := data or self._raw(_RAW_CHUNK):
+            start = used
+            if len(data) < len(GZIP):
+                data += self._raw(_RAW_CHUNK)
+            if not data.startswith(GZIP):
+                self._check_padding(data, start)
+                break
+            unpacker = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
+            empty = True
+            while not unpacker.eof:
+                if unpacker.needs_input and not data and not (data := self._raw(_RAW_CHUNK)):
+                    raise DamagedStream(
+                        f"the gzip data end at byte {used:,} in the middle of a member: the file is truncated; "
+                        "fetch or copy it again"
+                    )
+                try:
+                    text = unpacker.decompress(data, CHUNK)
+                except igzip_lib.IsalError as error:
+                    raise DamagedStream(
+                        f"the gzip member that starts at byte {start:,} is damaged ({error}); fetch or copy it again"
+                    ) from error
+                used += len(data)
+                data = b""
+                if text:
+                    empty = False
+                    yield text
+            data = unpacker.unused_data
+            used -= len(data)
+            ended = empty and used - start == _BGZIP_END_SIZE
+        if bgzip and not ended:
+            raise DamagedStream(
+                f"the bgzip end marker is missing at byte {used:,}: the file is truncated between two blocks; "
+                "fetch or copy it again"
+            )
+
+    def _check_padding(self, data: bytes, start: int) -> None:
+        """Zeros may follow the last member (tapes, block devices); anything else is no part of the file."""
+        while data:
+            if data.strip(b"\0"):
+                where = start + len(data) - len(data.lstrip(b"\0"))
+                raise DamagedStream(
+                    f"byte {where:,} starts something that is not gzip after the end of the gzip data; "
+                    "remove it or fetch the file again"
+                )
+            start += len(data)
+            data = self._raw(_RAW_CHUNK)
+
+
+def is_bgzip(head: bytes) -> bool:
+    """Whether gzip data start with a bgzip block: an extra field "BC" of two bytes."""
+    return head[:4] == b"\x1f\x8b\x08\x04" and head[12:16] == b"BC\x02\x00"
+
+
+def path_label(path: str | os.PathLike[str]) -> str:
+    """How messages call a source."""
+    return "standard input" if os.fspath(path) == "-" else os.fspath(path)
+
+
+def _open(path: str | os.PathLike[str], label: str) -> tuple[BinaryIO, bool]:
+    """The handle, and whether the path can be opened a second time (a pipe cannot)."""
+    if os.fspath(path) == "-":
+        return sys.stdin.buffer, False
+    try:
+        mode = os.stat(path).st_mode
+        if stat.S_ISDIR(mode):
+            raise InputError(f"{label}: is a folder; give a FASTA or 2bit file")
+        return open(path, "rb", buffering=0), stat.S_ISREG(mode)
+    except FileNotFoundError as error:
+        raise InputError(f"{label}: no such file") from error
+    except OSError as error:
+        raise InputError(f"{label}: cannot be opened: {error.strerror}") from error

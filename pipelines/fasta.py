@@ -1,0 +1,286 @@
+"""FASTA, plain, gzip or bgzip: contig after contig, in bounded memory whatever the length of its lines."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnamamba.errors import InputError
+from dnamamba.pipelines.compression import ByteStream, DamagedStream
+from dnamamba.pipelines.letters import BLANKS, LetterError, LetterRules
+from dnamamba.pipelines.signatures import foreign_format
+
+Names = Literal["first-word", "full"]
+
+MAX_HEADER = 2**16
+"""Longest header line that is read, in bytes: the longest real ones are some hundred."""
+_LINE_ENDS = b"\r\n"
+_BOM = b"\xef\xbb\xbf"
+
+
+class FastaFile:
+    """A FASTA file, opened anew by every `contigs()`.
+
+    Args:
+        path: the file, or "-" for standard input.
+        names: a contig's name is the header's "first-word", or the "full" header.
+        rules: which letters are kept, dropped, replaced or refused.
+        stream: an open pass over `path` that the first `contigs()` uses: a pipe cannot be opened twice.
+    """
+
+    format: Literal["fasta"] = "fasta"
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        names: Names = "first-word",
+        rules: LetterRules | None = None,
+        stream: ByteStream | None = None,
+    ) -> None:
+        if names not in ("first-word", "full"):
+            raise ValueError(f'names must be "first-word" or "full", got {names!r}')
+        self.path = os.fspath(path)
+        self._names: Names = names
+        self._rules = rules or LetterRules()
+        self._stream = stream
+        self._read_once = False
+
+    def contigs(self) -> Iterator["FastaContig"]:
+        """The contigs in file order. Each must be read, or left, before the next is asked for.
+
+        Raises:
+            InputError: while it runs, at the first thing that is no FASTA; what is left of a contig is checked too.
+        """
+        if self._stream is None and self._read_once and self.path == "-":
+            raise InputError("standard input: can be read only once")
+        self._read_once = True
+        stream, self._stream = self._stream or ByteStream(self.path), None
+        with stream:
+            yield from _Reader(stream, self._names, self._rules).contigs()
+
+
+class FastaContig:
+    """One contig of a FASTA file, while the file is being read."""
+
+    length: None = None
+    """Not known before the contig has been read."""
+
+    def __init__(self, name: str, description: str, blocks: Iterator[NDArray[np.uint8]]) -> None:
+        self.name = name
+        """First word of the header, or all of it."""
+        self.description = description
+        """The rest of the header."""
+        self._blocks: Iterator[NDArray[np.uint8]] | None = blocks
+
+    def blocks(self) -> Iterator[NDArray[np.uint8]]:
+        """The sequence as read-only uint8 arrays [at most 2 MiB], none empty; a contig without bases gives none.
+
+        Raises:
+            InputError: a letter that cannot be kept, or damaged compression.
+            RuntimeError: the blocks were asked for before, or the next contig has been.
+        """
+        if self._blocks is None:
+            raise RuntimeError(f"contig {self.name!r}: a FASTA stream has passed it; read blocks() once, in order")
+        blocks, self._blocks = self._blocks, None
+        return blocks
+
+    def _pass(self) -> None:
+        self._blocks = None
+
+
+@dataclass
+class _Where:
+    """What messages say about the place."""
+
+    record: int = 0
+    name: str | None = None
+    letters: int = 0
+    """Letters of the contig that lie before the text at hand."""
+
+
+class _Reader:
+    """One pass over the text. `_text[_at:]` has been read from the stream and not used yet."""
+
+    def __init__(self, stream: ByteStream, names: Names, rules: LetterRules) -> None:
+        self._stream = stream
+        self._names = names
+        self._rules = rules
+        self._chunks = stream.chunks()
+        self._text = b""
+        self._at = 0
+        self._semicolon = -1  # the next ";" of _text at or after _at, its length if there is none: found once a chunk
+        self._line_start = True
+        self._where = _Where()
+        self._seen: dict[str, tuple[int, int]] = {}  # name -> record, hash of the full header
+
+    def contigs(self) -> Iterator[FastaContig]:
+        self._find_first_header()
+        while self._more():
+            header = self._header()
+            name, description = self._split(header)
+            blocks = self._blocks()
+            contig = FastaContig(name, description, blocks)
+            yield contig
+            contig._pass()
+            for _ in blocks:  # what was not asked for is still checked
+                pass
+
+    def _fail(self, problem: str) -> InputError:
+        if self._where.record == 0:
+            return InputError(f"{self._stream.label}: {problem}")
+        name = f"contig {self._where.name!r}" if self._where.name is not None else f"record {self._where.record:,}"
+        return InputError(f"{self._stream.label}: {name}: {problem}")
+
+    def _more(self) -> bool:
+        """Whether there is text; fetches a chunk when the last one is used up."""
+        if self._at < len(self._text):
+            return True
+        try:
+            self._text = next(self._chunks, b"")
+        except DamagedStream as error:
+            problem = f"after base {self._where.letters:,}: {error}" if self._where.record else str(error)
+            raise self._fail(problem) from error
+        self._at = 0
+        self._semicolon = -1
+        return bool(self._text)
+
+    def _find_first_header(self) -> None:
+        """Skip what may stand before the first header: a byte order mark, blank lines, comments."""
+        start = True
+        while self._more():
+            if start:
+                while len(self._text) < 512 and (more := next(self._chunks, b"")):
+                    self._text += more
+                foreign = foreign_format(self._text[:512])
+                if foreign:
+                    raise self._fail(f"holds {foreign[0]}; {foreign[1]}. A FASTA or 2bit file is wanted")
+                self._at = len(_BOM) if self._text.startswith(_BOM) else 0
+                start = False
+                continue
+            rest = self._text[self._at :].lstrip(BLANKS)
+            begin = len(self._text) - len(rest)
+            if begin > self._at:
+                self._line_start = self._text[begin - 1] in _LINE_ENDS
+                self._at = begin
+            elif self._line_start and rest.startswith(b";"):
+                self._skip_line()
+            elif self._line_start and rest.startswith(b">"):
+                return
+            else:
+                line = rest.split(b"\n", 1)[0][:40].decode("ascii", "replace")
+                raise self._fail(
+                    f"the first line starts with {line!r}; a FASTA file starts with a header line, '>' and a name. "
+                    "To read a sequence without one, put '>name' on a line before it"
+                )
+        raise self._fail(f"{'is empty' if start else 'holds no sequence'}; a FASTA or 2bit file is wanted")
+
+    def _line(self) -> Iterator[bytes]:
+        """The rest of the current line in pieces, without the line end."""
+        while self._more():
+            ends = [self._text.find(b"\n", self._at)]
+            # Only up to the "\n": a search of the whole chunk for each header would be quadratic.
+            ends.append(self._text.find(b"\r", self._at, ends[0] if ends[0] >= 0 else len(self._text)))
+            end = min((i for i in ends if i >= 0), default=-1)
+            piece = self._text[self._at : end if end >= 0 else len(self._text)]
+            self._at += len(piece) + (end >= 0)
+            yield piece
+            if end >= 0:
+                break
+        self._line_start = True
+
+    def _skip_line(self) -> None:
+        for _ in self._line():
+            pass
+
+    def _header(self) -> bytes:
+        self._where = _Where(self._where.record + 1)
+        header = b""
+        for piece in self._line():
+            header += piece
+            if len(header) > MAX_HEADER:
+                raise self._fail(
+                    f"the header line is longer than {MAX_HEADER:,} bytes: {_shown(header)}; are line ends missing?"
+                )
+        return header[1:].strip(BLANKS)
+
+    def _split(self, header: bytes) -> tuple[str, str]:
+        """Name and description; the name is new, printable and not empty."""
+        try:
+            text = header.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise self._fail(
+                f"the header is not UTF-8: {_shown(header)}; convert the file (iconv -f latin1 -t utf-8)"
+            ) from error
+        words = text.split(maxsplit=1)
+        if not words:
+            raise self._fail("the header has no name: '>' is followed by nothing; put a name there")
+        name, description = (text, "") if self._names == "full" else (words[0], "".join(words[1:]))
+        if not name.isprintable():
+            raise self._fail(f"the name holds control characters: {_shown(header)}; correct the header")
+        self._where.name = name
+        before, full = self._seen.setdefault(name, (self._where.record, hash(text)))
+        if before != self._where.record:
+            advice = "--names full tells them apart by their full headers" if full != hash(text) else "rename one"
+            raise self._fail(f"the name of record {self._where.record:,} is that of record {before:,} too; {advice}")
+        return name, description
+
+    def _blocks(self) -> Iterator[NDArray[np.uint8]]:
+        for raw in self._sequence():
+            try:
+                text, letters = self._rules.clean(raw)
+            except LetterError as error:
+                base = self._where.letters + len(raw[: error.index].translate(None, BLANKS)) + 1
+                raise self._fail(f"base {base:,}: {error.problem}") from error
+            self._where.letters += letters
+            if text:
+                yield np.frombuffer(text, np.uint8)
+
+    def _sequence(self) -> Iterator[bytes]:
+        """The raw lines up to the next header or the end, in pieces; comments left out."""
+        while self._more():
+            if self._line_start and self._text[self._at] in b">;":
+                if self._text[self._at] == ord(">"):
+                    return
+                self._skip_line()
+                continue
+            end = min(self._at_line_start(b">"), self._at_line_start(b";"))
+            piece = self._text[self._at : end]
+            self._at = end
+            self._line_start = piece[-1] in _LINE_ENDS
+            yield piece
+
+    def _at_line_start(self, sign: bytes) -> int:
+        """Index of the first `sign` after _at that follows a line end; the length of the text if there is none."""
+        if sign == b";" and self._semicolon > self._at:
+            return self._semicolon
+        found = self._text.find(sign, self._at + 1)
+        while found > 0 and self._text[found - 1] not in _LINE_ENDS:
+            found = self._text.find(sign, found + 1)
+        found = found if found > 0 else len(self._text)
+        if sign == b";":
+            self._semicolon = found
+        return found
+
+
+def _shown(header: bytes) -> str:
+    """The start of a header, fit for a message."""
+    text = header[:40].decode("utf-8", "replace")
+    return repr(text) + ("..." if len(header) > 40 else "")
+
+
+def check_fasta(stream: ByteStream) -> None:
+    """Refuse at once what is empty or a known other format. Takes nothing away from `stream`.
+
+    Raises:
+        InputError: as `FastaFile.contigs` would.
+    """
+    head = stream.head()
+    if not head:
+        raise InputError(f"{stream.label}: is empty; a FASTA or 2bit file is wanted")
+    foreign = None if head.startswith(b"\x1f\x8b") else foreign_format(head[:512])
+    if foreign:
+        raise InputError(f"{stream.label}: holds {foreign[0]}; {foreign[1]}. A FASTA or 2bit file is wanted")
