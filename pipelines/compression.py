@@ -5,7 +5,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from isal import igzip_lib
 
@@ -17,6 +17,7 @@ CHUNK = 2**20
 _RAW_CHUNK = 2**18  # of compressed data: `unused_data` is copied once a member, and bgzip has many
 _BGZIP_END_SIZE = 28
 """Bytes of the empty block that ends every whole bgzip file. Source: SAM specification 1.6, section 4.1.2."""
+_GzipError = cast(type[Exception], igzip_lib.IsalError)  # isal's stubs call the class an instance
 
 
 class DamagedStream(Exception):
@@ -128,7 +129,7 @@ class ByteStream:
                     )
                 try:
                     text = unpacker.decompress(data, CHUNK)
-                except igzip_lib.IsalError as error:
+                except _GzipError as error:
                     raise DamagedStream(
                         f"the gzip member that starts at byte {start:,} is damaged ({error}); fetch or copy it again"
                     ) from error
