@@ -1,0 +1,128 @@
+"""Which contigs of several genomes are the same locus, so that a split can keep them together.
+
+Ape chromosome numbers are not human numbers: in the T2T assemblies chimpanzee 2 is human 3, and gorilla 4 and 19 hold
+human 5 and 17. A homolog is a name such as "chr5"; a contig may have several. Contigs that share one, directly or
+through others, form a family.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from dnamamba.errors import InputError
+
+
+@dataclass(frozen=True)
+class Locus:
+    """A contig of one assembly and the homologs it holds."""
+
+    assembly: str
+    contig: str
+    length: int
+    homologs: tuple[str, ...]
+    """Canonical names, sorted, at least one."""
+    stated: bool
+    """The homologs were stated (in a table or in the contig's name), not guessed from the name."""
+
+    def __str__(self) -> str:
+        return f"{self.assembly}:{self.contig}"
+
+
+@dataclass(frozen=True)
+class Family:
+    """Loci that must not be parted, since sequence of one may be found in another."""
+
+    homologs: tuple[str, ...]
+    loci: tuple[Locus, ...]
+
+    @property
+    def name(self) -> str:
+        """Its homologs joined by "+": the same in every run."""
+        return "+".join(self.homologs)
+
+    @property
+    def collinear(self) -> bool:
+        """Each locus is the whole of one homolog, alone in its assembly: a fraction of one is the same place in the
+        others."""
+        return len(self.homologs) == 1 and len({locus.assembly for locus in self.loci}) == len(self.loci)
+
+
+def read_homologs(label: str) -> tuple[str, ...]:
+    """Read a homolog label into canonical names.
+
+    "hsa3" is chr3, "hsa2a" chr2, "hsa17x5" and "hsa5 (t(5;17), inferred)" chr17 and chr5. Any other label names
+    homologs of the user's own, several joined by "+" or ",", each read as a contig's name is.
+    """
+    label = label.strip()
+    if label.startswith("hsa"):
+        found = re.findall(r"\d+|X|Y|M", label)
+        return tuple(sorted({f"chr{number}" for number in found})) or (label,)
+    return tuple(sorted({_canonical(part.strip()) for part in re.split("[+,]", label) if part.strip()}))
+
+
+def _canonical(name: str) -> str:
+    """ "7" and "chr7" are chr7; "chr2A" and "chr2b" are chr2, human 2 in two; every other name stands for itself."""
+    match = re.fullmatch(r"(?:chr)?(\d{1,2}|X|Y|M|MT)([aAbB]?)", name)
+    return f"chr{match[1].removesuffix('T')}" if match else name
+
+
+def find_families(
+    sizes: Mapping[str, Mapping[str, int]], homologs: Mapping[str, Mapping[str, str]]
+) -> tuple[Family, ...]:
+    """Group all contigs into families.
+
+    Args:
+        sizes: assembly -> contig -> bases.
+        homologs: assembly -> contig -> label (read_homologs). A contig without one is known by the suffix of T2T names
+            ("chr5_hap1_hsa6"), else by its own name.
+
+    Raises:
+        InputError: `homologs` names an assembly or contig that is not there, or an empty label.
+    """
+    for assembly, table in homologs.items():
+        if assembly not in sizes:
+            raise InputError(f"splits.homologs: no assembly {assembly!r}; there are {_some(sizes)}")
+        for contig, label in table.items():
+            if contig not in sizes[assembly]:
+                raise InputError(f"splits.homologs.{assembly}: no contig {contig!r}; it has {_some(sizes[assembly])}")
+            if not read_homologs(label):
+                raise InputError(
+                    f"splits.homologs.{assembly}.{contig}: want a homolog such as hsa5 or hsa17x5, got {label!r}"
+                )
+    loci = [
+        _locus(assembly, contig, length, homologs.get(assembly, {}).get(contig))
+        for assembly, contigs in sizes.items()
+        for contig, length in contigs.items()
+    ]
+    leader: dict[str, str] = {}
+
+    def find(name: str) -> str:
+        while leader.setdefault(name, name) != name:
+            leader[name] = name = leader[leader[name]]
+        return name
+
+    for locus in loci:
+        for other in locus.homologs[1:]:
+            first, second = sorted((find(locus.homologs[0]), find(other)))
+            leader[second] = first
+    members: dict[str, list[Locus]] = {}
+    for locus in loci:
+        members.setdefault(find(locus.homologs[0]), []).append(locus)
+    return tuple(
+        Family(tuple(sorted({name for locus in group for name in locus.homologs})), tuple(group))
+        for group in members.values()
+    )
+
+
+def _locus(assembly: str, contig: str, length: int, label: str | None) -> Locus:
+    if label is None:
+        suffix = re.search(r"_(hsa[0-9XYM][0-9XYMabx]*)$", contig)
+        label = suffix[1] if suffix else None
+    if label is not None:
+        return Locus(assembly, contig, length, read_homologs(label), True)
+    return Locus(assembly, contig, length, (_canonical(contig),), False)
+
+
+def _some(names: Sequence[str] | Mapping[str, object]) -> str:
+    shown = list(names)[:8]
+    return ", ".join(shown) + (f" and {len(names) - len(shown):,} more" if len(names) > len(shown) else "")

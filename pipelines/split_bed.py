@@ -1,0 +1,91 @@
+"""A split written as BED: contig, start, end and, in the fourth column, the part. HyenaDNA's and Basenji's files read
+as they are."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import NamedTuple
+
+from dnamamba.errors import InputError
+
+PART_NAMES = {"train": "train", "valid": "valid", "validation": "valid", "val": "valid", "test": "test"}
+
+
+class BedInterval(NamedTuple):
+    """One line. 0-based, half-open, as BED is."""
+
+    line: int
+    contig: str
+    start: int
+    end: int
+    part: str
+
+
+def read_split_bed(path: Path, sizes: Mapping[str, int]) -> list[BedInterval]:
+    """Read and check a BED file of a split, tabs or blanks between columns; comments, track and browser lines are
+    passed over.
+
+    Args:
+        path: of the file.
+        sizes: contig -> bases of the genome that the file speaks of.
+
+    Raises:
+        InputError: with the line's number: too few columns, no number, an unknown part or contig, an interval that is
+            empty or ends past its contig; or a file without intervals.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise InputError(f"splits.bed: {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"splits.bed: {path}: not a text file") from None
+    found = [
+        _read_line(f"{path}, line {number}", number, line, sizes)
+        for number, line in enumerate(lines, 1)
+        if line.strip() and not line.startswith(("#", "track", "browser"))
+    ]
+    if not found:
+        raise InputError(f"splits.bed: {path}: holds no intervals")
+    return found
+
+
+def _read_line(where: str, number: int, line: str, sizes: Mapping[str, int]) -> BedInterval:
+    columns = line.split("\t") if "\t" in line else line.split()
+    if len(columns) < 4:
+        raise InputError(f"{where}: want contig, start, end and train, valid or test; got {line.strip()!r}")
+    contig, first, last, part = (column.strip() for column in columns[:4])
+    if not (first.isascii() and first.isdigit() and last.isascii() and last.isdigit()):
+        raise InputError(f"{where}: want whole numbers for start and end, got {first!r} and {last!r}")
+    if part.lower() not in PART_NAMES:
+        raise InputError(f"{where}: want train, valid or test in the fourth column, got {part!r}")
+    if contig not in sizes:
+        near = get_close_matches(contig, sizes, n=1)
+        hint = f"; is {near[0]!r} meant?" if near else f"; it has {', '.join(list(sizes)[:8])}"
+        raise InputError(f"{where}: no contig {contig!r} in the genome{hint}")
+    if not int(first) < int(last) <= sizes[contig]:
+        raise InputError(f"{where}: want start < end <= {sizes[contig]:,} (the length of {contig}), got {first}-{last}")
+    return BedInterval(number, contig, int(first), int(last), PART_NAMES[part.lower()])
+
+
+def merge_intervals(path: Path, intervals: list[BedInterval]) -> list[BedInterval]:
+    """Join what overlaps or touches within a part, in order of contig and start.
+
+    Raises:
+        InputError: a base that is in two parts; both lines are named.
+    """
+    merged: list[BedInterval] = []
+    for interval in sorted(intervals, key=lambda one: (one.contig, one.start, one.end, one.line)):
+        last = merged[-1] if merged else None
+        if last is None or last.contig != interval.contig or last.end < interval.start:
+            merged.append(interval)
+        elif last.part == interval.part:
+            merged[-1] = last._replace(end=max(last.end, interval.end))
+        elif last.end == interval.start:
+            merged.append(interval)
+        else:
+            raise InputError(
+                f"{path}, line {interval.line}: {interval.contig}:{interval.start}-{interval.end} is {interval.part} "
+                "but overlaps "
+                f"{last.part} of line {last.line}; a base may be in one part only"
+            )
+    return merged
