@@ -1,4 +1,4 @@
-"""The model directory: `config.json` and `model.safetensors`, written whole or not at all, checked when read, no pickle.
+"""The model directory, `config.json` and `model.safetensors`: written whole or not at all, checked when read; no pickle.
 
     MODEL/config.json          format and its version, package version, model config, alphabet, digest of the weights,
                                and whatever the maker adds under `extra` (training config, stores, splits)
@@ -202,19 +202,18 @@ def _weights_bytes(model: MambaLM, path: Path) -> bytes:
 
 def _check(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], file: Path) -> None:
     """Names, shapes and dtypes; the first difference is told."""
-    for name in wanted:
-        if name not in tensors:
-            raise InputError(f"{file}: tensor {name!r} is missing")
-    for name, tensor in tensors.items():
+    for name in tensors:
         if name not in wanted:
             near = get_close_matches(name, wanted, n=1)
             raise InputError(f"{file}: unknown tensor {name!r}" + (f"; is {near[0]!r} meant?" if near else ""))
-        if tensor.shape != wanted[name].shape:
-            raise InputError(
-                f"{file}: tensor {name!r} is {list(tensor.shape)}; {CONFIG} wants {list(wanted[name].shape)}"
-            )
-        if tensor.dtype != torch.float32:
-            raise InputError(f"{file}: tensor {name!r} is {tensor.dtype}; want torch.float32")
+    for name, want in wanted.items():
+        if name not in tensors:
+            raise InputError(f"{file}: tensor {name!r} is missing")
+        got = tensors[name]
+        if got.shape != want.shape:
+            raise InputError(f"{file}: tensor {name!r} is {list(got.shape)}; {CONFIG} wants {list(want.shape)}")
+        if got.dtype != torch.float32:
+            raise InputError(f"{file}: tensor {name!r} is {got.dtype}; want torch.float32")
 
 
 def _check_finite(tensors: Mapping[str, Tensor], where: Path) -> None:

@@ -17,7 +17,7 @@ class Backbone(nn.Module):
         super().__init__()
         self.config = config
         self.recompute = False
-        """Keep only each block's input in training, run the block again in the backward: less memory, same gradients."""
+        """Keep only each block's input in training, run the block again in the backward: less memory, same numbers."""
         self.embedding = nn.Embedding(config.vocab_size, config.d_model)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.n_layers))
         self.norm_f = RMSNorm(config)

@@ -56,15 +56,16 @@ def stream_log_likelihood(model: "MambaLM", sequence: object, *, chunk: int, eac
     kept: list[Tensor] = []
     seen = 0
     for piece in vocabulary.encode(sequence):
-        for targets in torch.split(piece, chunk) if len(piece) else ():
-            tokens = torch.cat([last, targets[:-1]]).to(model.device)[None]
-            last = targets[-1:]
+        for part in torch.split(piece, chunk) if len(piece) else ():
+            tokens = torch.cat([last, part[:-1]]).to(model.device)[None]
+            last = part[-1:]
+            targets = part.to(model.device).long()  # before any comparison: 256 is 0 in uint8
             logits, state = model(tokens, state)
-            values = _nats(logits[0], targets.to(model.device).long(), vocabulary.letters)
-            counted = values[(targets < vocabulary.letters).to(values.device)]
+            values = _nats(logits[0], targets, vocabulary.letters)
+            counted = values[targets < vocabulary.letters]
             total += counted.double().sum().item()  # a NaN of the model's own must show
             count += len(counted)
-            seen += len(targets)
+            seen += len(part)
             if each:
                 kept.append(values.cpu())
     if not seen:
