@@ -1,6 +1,7 @@
 """FASTA, plain, gzip or bgzip: contig after contig, in bounded memory whatever the length of its lines."""
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -9,15 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnamamba.errors import InputError
-from dnamamba.pipelines.compression import ByteStream, DamagedStream
+from dnamamba.pipelines.compression import ByteStream, DamagedStream, path_label
 from dnamamba.pipelines.letters import BLANKS, LetterError, LetterRules
-from dnamamba.pipelines.signatures import foreign_format
+from dnamamba.pipelines.signatures import GZIP, foreign_format
 
 Names = Literal["first-word", "full"]
 
 MAX_HEADER = 2**16
 """Longest header line that is read, in bytes: the longest real ones are some hundred."""
 _LINE_ENDS = b"\r\n"
+_NOT_BLANK = re.compile(rb"[^ \t\r\n\v\f]")
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -47,7 +49,7 @@ class FastaFile:
         self._names: Names = names
         self._rules = rules or LetterRules()
         self._stream = stream
-        self._read_once = False
+        self._pipe = stream is not None and not stream.seekable
 
     def contigs(self) -> Iterator["FastaContig"]:
         """The contigs in file order. Each must be read, or left, before the next is asked for.
@@ -55,9 +57,8 @@ class FastaFile:
         Raises:
             InputError: while it runs, at the first thing that is no FASTA; what is left of a contig is checked too.
         """
-        if self._stream is None and self._read_once and self.path == "-":
-            raise InputError("standard input: can be read only once")
-        self._read_once = True
+        if self._stream is None and self._pipe:
+            raise InputError(f"{path_label(self.path)}: is a pipe and can be read only once; give a file")
         stream, self._stream = self._stream or ByteStream(self.path), None
         with stream:
             yield from _Reader(stream, self._names, self._rules).contigs()
@@ -112,7 +113,7 @@ class _Reader:
         self._chunks = stream.chunks()
         self._text = b""
         self._at = 0
-        self._semicolon = -1  # the next ";" of _text at or after _at, its length if there is none: found once a chunk
+        self._next: dict[bytes, int] = {}  # of each sign, the place in _text that was found last
         self._line_start = True
         self._where = _Where()
         self._seen: dict[str, tuple[int, int]] = {}  # name -> record, hash of the full header
@@ -145,50 +146,41 @@ class _Reader:
             problem = f"after base {self._where.letters:,}: {error}" if self._where.record else str(error)
             raise self._fail(problem) from error
         self._at = 0
-        self._semicolon = -1
+        self._next = {}
         return bool(self._text)
 
     def _find_first_header(self) -> None:
         """Skip what may stand before the first header: a byte order mark, blank lines, comments."""
-        start = True
+        if not self._more():
+            raise self._fail("is empty; a FASTA or 2bit file is wanted")
+        _refuse_foreign(self._text, self._stream.label)
+        self._at = len(_BOM) if self._text.startswith(_BOM) else 0
         while self._more():
-            if start:
-                while len(self._text) < 512 and (more := next(self._chunks, b"")):
-                    self._text += more
-                foreign = foreign_format(self._text[:512])
-                if foreign:
-                    raise self._fail(f"holds {foreign[0]}; {foreign[1]}. A FASTA or 2bit file is wanted")
-                self._at = len(_BOM) if self._text.startswith(_BOM) else 0
-                start = False
-                continue
-            rest = self._text[self._at :].lstrip(BLANKS)
-            begin = len(self._text) - len(rest)
+            letter = _NOT_BLANK.search(self._text, self._at)
+            begin = letter.start() if letter else len(self._text)
             if begin > self._at:
                 self._line_start = self._text[begin - 1] in _LINE_ENDS
                 self._at = begin
-            elif self._line_start and rest.startswith(b";"):
+            elif self._line_start and self._text[begin] == ord(";"):
                 self._skip_line()
-            elif self._line_start and rest.startswith(b">"):
+            elif self._line_start and self._text[begin] == ord(">"):
                 return
             else:
-                line = rest.split(b"\n", 1)[0][:40].decode("ascii", "replace")
                 raise self._fail(
-                    f"the first line starts with {line!r}; a FASTA file starts with a header line, '>' and a name. "
-                    "To read a sequence without one, put '>name' on a line before it"
+                    f"the first line starts with {_shown(self._text[begin:].splitlines()[0])}; FASTA starts with "
+                    "'>' and a name. To read a sequence without header, put '>name' on a line before it"
                 )
-        raise self._fail(f"{'is empty' if start else 'holds no sequence'}; a FASTA or 2bit file is wanted")
+        raise self._fail("holds no sequence; a FASTA or 2bit file is wanted")
 
     def _line(self) -> Iterator[bytes]:
         """The rest of the current line in pieces, without the line end."""
         while self._more():
-            ends = [self._text.find(b"\n", self._at)]
-            # Only up to the "\n": a search of the whole chunk for each header would be quadratic.
-            ends.append(self._text.find(b"\r", self._at, ends[0] if ends[0] >= 0 else len(self._text)))
-            end = min((i for i in ends if i >= 0), default=-1)
-            piece = self._text[self._at : end if end >= 0 else len(self._text)]
-            self._at += len(piece) + (end >= 0)
+            end = min(self._find(b"\n", self._at), self._find(b"\r", self._at))
+            piece = self._text[self._at : end]
+            ended = end < len(self._text)
+            self._at = end + ended
             yield piece
-            if end >= 0:
+            if ended:
                 break
         self._line_start = True
 
@@ -211,11 +203,12 @@ class _Reader:
         """Name and description; the name is new, printable and not empty."""
         try:
             text = header.decode("utf-8")
+            # Cut as bytes: str.split would also cut at blanks of other scripts.
+            words = [word.decode("utf-8") for word in header.split(maxsplit=1)]
         except UnicodeDecodeError as error:
             raise self._fail(
                 f"the header is not UTF-8: {_shown(header)}; convert the file (iconv -f latin1 -t utf-8)"
             ) from error
-        words = text.split(maxsplit=1)
         if not words:
             raise self._fail("the header has no name: '>' is followed by nothing; put a name there")
         name, description = (text, "") if self._names == "full" else (words[0], "".join(words[1:]))
@@ -255,21 +248,35 @@ class _Reader:
 
     def _at_line_start(self, sign: bytes) -> int:
         """Index of the first `sign` after _at that follows a line end; the length of the text if there is none."""
-        if sign == b";" and self._semicolon > self._at:
-            return self._semicolon
-        found = self._text.find(sign, self._at + 1)
-        while found > 0 and self._text[found - 1] not in _LINE_ENDS:
-            found = self._text.find(sign, found + 1)
-        found = found if found > 0 else len(self._text)
-        if sign == b";":
-            self._semicolon = found
+        found = self._find(sign, self._at + 1)
+        while found < len(self._text) and self._text[found - 1] not in _LINE_ENDS:
+            found = self._find(sign, found + 1)
+        return found
+
+    def _find(self, sign: bytes, start: int) -> int:
+        """Index of the first `sign` from `start`; the length of the text if there is none.
+
+        It is kept: a search to the chunk's end for each of many short records would be quadratic.
+        """
+        found = self._next.get(sign, -1)
+        if found < start:
+            found = self._text.find(sign, start)
+            found = self._next[sign] = found if found >= 0 else len(self._text)
         return found
 
 
-def _shown(header: bytes) -> str:
-    """The start of a header, fit for a message."""
-    text = header[:40].decode("utf-8", "replace")
-    return repr(text) + ("..." if len(header) > 40 else "")
+def _shown(text: bytes) -> str:
+    """The start of a line, fit for a message: characters, or bytes in hexadecimal when it is no text."""
+    start = text[:40].decode("utf-8", "ignore")
+    if not start or not start.replace("\t", " ").isprintable():
+        return f"the bytes {text[:8].hex(' ')}"
+    return repr(start) + ("..." if len(text) > 40 else "")
+
+
+def _refuse_foreign(head: bytes, label: str) -> None:
+    foreign = foreign_format(head[:512])
+    if foreign:
+        raise InputError(f"{label}: holds {foreign[0]}; {foreign[1]}. A FASTA or 2bit file is wanted")
 
 
 def check_fasta(stream: ByteStream) -> None:
@@ -281,6 +288,5 @@ def check_fasta(stream: ByteStream) -> None:
     head = stream.head()
     if not head:
         raise InputError(f"{stream.label}: is empty; a FASTA or 2bit file is wanted")
-    foreign = None if head.startswith(b"\x1f\x8b") else foreign_format(head[:512])
-    if foreign:
-        raise InputError(f"{stream.label}: holds {foreign[0]}; {foreign[1]}. A FASTA or 2bit file is wanted")
+    if not head.startswith(GZIP):
+        _refuse_foreign(head, stream.label)

@@ -1,6 +1,8 @@
 """The 2bit format of UCSC: both byte orders, versions 0 and 1, N and mask blocks; whole contigs or any part."""
 
 import os
+import struct
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,7 +17,7 @@ from dnamamba.pipelines.signatures import TWOBIT
 BLOCK = 2**21
 """Bases decoded at a time."""
 _HEADER = 16  # bytes before the index
-_LOWER = np.uint8(0x20)
+_LOWER = 0x20
 _CACHED = 32  # contigs whose N and mask blocks are kept
 
 
@@ -36,13 +38,25 @@ class _Blocks:
     starts: NDArray[np.int64]
     ends: NDArray[np.int64]
 
-    def within(self, start: int, end: int) -> Iterator[tuple[int, int]]:
-        """The parts of the runs between start and end, counted from start."""
+    def spread(self, start: int, end: int, value: int) -> NDArray[np.uint8] | None:
+        """[end - start]: `value` in the runs, 0 outside; None where no run reaches in."""
+        if not len(self.starts):
+            return None
         first = int(np.searchsorted(self.ends, start, "right"))
         last = int(np.searchsorted(self.starts, end, "left"))
-        starts = np.maximum(self.starts[first:last] - start, 0).tolist()
-        ends = np.minimum(self.ends[first:last] - start, end - start).tolist()
-        return zip(starts, ends, strict=True)
+        if first >= last:
+            return None
+        borders = np.empty(2 * (last - first) + 2, np.int64)
+        borders[0], borders[-1] = start, end
+        borders[1:-1:2] = np.maximum(self.starts[first:last], start)
+        borders[2:-1:2] = np.minimum(self.ends[first:last], end)
+        # Ten times as fast as a loop over the runs: soft masks have one for every 500 bases.
+        values = np.zeros(len(borders) - 1, np.uint8)
+        values[1::2] = value
+        return np.repeat(values, np.diff(borders))
+
+
+_NO_BLOCKS = _Blocks(np.empty(0, np.int64), np.empty(0, np.int64))
 
 
 @dataclass(frozen=True)
@@ -78,11 +92,12 @@ class TwoBitFile:
             raise InputError(f"{self.path}: cannot be opened: {error.strerror}") from error
         try:
             self._size = os.fstat(self._file.fileno()).st_size
-            self._word: np.dtype[np.uint32] = np.dtype("<u4")
+            self._order = "<"
             self._records = self._read_records(self._read_index())
         except BaseException:
             self._file.close()
             raise
+        weakref.finalize(self, self._file.close)
         self._cache: dict[str, tuple[_Blocks, _Blocks]] = {}
 
     def __reduce__(self) -> tuple[type["TwoBitFile"], tuple[str]]:
@@ -138,10 +153,12 @@ class TwoBitFile:
         first, last = start // 4, -(-end // 4)
         packed = np.frombuffer(self._bytes(record.packed_at + first, last - first), np.uint8)
         letters = np.take(_LETTERS, packed).view(np.uint8)[start - 4 * first : end - 4 * first]
-        for low, high in n_blocks.within(start, end):
-            letters[low:high] = ord("N")
-        for low, high in mask_blocks.within(start, end):
-            letters[low:high] |= _LOWER
+        unknown = n_blocks.spread(start, end, 1)
+        if unknown is not None:
+            np.copyto(letters, ord("N"), where=unknown.view(np.bool_))
+        lower = mask_blocks.spread(start, end, _LOWER)
+        if lower is not None:
+            letters |= lower
         return letters
 
     def _fail(self, problem: str) -> InputError:
@@ -157,9 +174,6 @@ class TwoBitFile:
             data += more
         return data
 
-    def _words(self, at: int, count: int) -> NDArray[np.int64]:
-        return np.frombuffer(self._bytes(at, 4 * count), self._word).astype(np.int64)
-
     def _record(self, name: str) -> _Record:
         if name not in self._records:
             raise InputError(f"{self.path}: no contig {name!r}; it has {_some(list(self._records))}")
@@ -172,9 +186,8 @@ class TwoBitFile:
         magic = self._bytes(0, 4)
         if magic not in TWOBIT:
             raise InputError(f"{self.path}: starts with {magic.hex()}, not with the signature of 2bit")
-        self._word = np.dtype("<u4" if magic == TWOBIT[0] else ">u4")
-        order: Literal["little", "big"] = "little" if magic == TWOBIT[0] else "big"
-        version, count, reserved = self._words(4, 3).tolist()
+        self._order = "<" if magic == TWOBIT[0] else ">"
+        version, count, reserved = struct.unpack(f"{self._order}3I", self._bytes(4, 12))
         if version not in (0, 1):
             raise InputError(f"{self.path}: byte 4: 2bit version {version} is not known, only 0 and 1")
         if reserved:
@@ -204,7 +217,7 @@ class TwoBitFile:
                 )
             if name in offsets:
                 raise self._fail(f"byte {at + 1:,}: the name {name!r} stands in the index twice")
-            offsets[name] = int.from_bytes(entry[size[0] :], order)
+            (offsets[name],) = struct.unpack(self._order + "IQ"[version], entry[size[0] :])
             at += 1 + len(entry)
         self._index_end = at
         return offsets
@@ -243,7 +256,7 @@ class TwoBitFile:
 
     def _record_words(self, name: str, what: str, at: int, count: int) -> list[int]:
         self._fits(name, what, at, 4 * count)
-        return [int(word) for word in self._words(at, count)]
+        return list(struct.unpack(f"{self._order}{count}I", self._bytes(at, 4 * count)))
 
     def _fits(self, name: str, what: str, at: int, count: int) -> int:
         if at + count > self._size:
@@ -264,11 +277,13 @@ class TwoBitFile:
         return self._cache[name]
 
     def _read_blocks(self, name: str, kind: str, at: int, count: int, length: int) -> _Blocks:
-        words = self._words(at, 2 * count)
+        if count == 0:
+            return _NO_BLOCKS
+        words = np.frombuffer(self._bytes(at, 8 * count), self._order + "u4").astype(np.int64)
         starts, ends = words[:count], words[:count] + words[count:]
         for bad, problem in (
             (ends > length, f"reaches past the contig's {length:,} bases"),
-            (np.append(False, starts[1:] < ends[:-1])[:count], "overlaps the one before or is out of order"),
+            (np.append(False, starts[1:] < ends[:-1]), "overlaps the one before or is out of order"),
         ):
             if bad.any():
                 i = int(np.flatnonzero(bad)[0])
