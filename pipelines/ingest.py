@@ -1,0 +1,200 @@
+"""From a genome file, or from arrays, into a store: streaming, resumable, and visible only when whole."""
+
+import errno
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dnamamba.errors import InputError
+from dnamamba.pipelines.fasta import Names
+from dnamamba.pipelines.ingest_source import ArrayContig, NameFilter, SourceFile, default_assembly
+from dnamamba.pipelines.letters import Gaps, Unknown
+from dnamamba.pipelines.sources import open_source
+from dnamamba.pipelines.store import Assembly, local_folder, open_store
+from dnamamba.pipelines.store_build import Progress, build
+from dnamamba.pipelines.store_format import check_assembly_name
+from dnamamba.pipelines.store_lock import ASIDE, Workplace, assembly_lock
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def ingest(
+    source_path: str | os.PathLike[str],
+    store_path: str | os.PathLike[str],
+    *,
+    assembly: str | None = None,
+    names: Names = "first-word",
+    gaps: Gaps = "error",
+    unknown: Unknown = "error",
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    resume: bool = False,
+    overwrite: bool = False,
+    aliases: Mapping[str, str] | None = None,
+    simulated: bool = False,
+    provenance: Mapping[str, Any] | None = None,
+    jobs: int | None = None,
+    progress: Progress | None = None,
+) -> Assembly:
+    """Put a FASTA or 2bit file into a store as one assembly. The store is made when there is none.
+
+    Args:
+        source_path: the file, told by its content; "-" is standard input (FASTA).
+        store_path: a local folder.
+        assembly: its name; by default the file's without its endings.
+        names: contigs are called by the "first-word" of their header or by the "full" header.
+        gaps: alignment gaps are an "error", or "drop" leaves them out.
+        unknown: letters that are no IUPAC code are an "error", or become "N".
+        include: patterns as of a shell; contigs that fit none are left out.
+        exclude: patterns; contigs that fit one are left out.
+        resume: go on with an interrupted ingest of the same file; when it is whole already, do nothing.
+        overwrite: replace an assembly that is there, once the new one is whole.
+        aliases: other names of contigs, {alias: contig}; those of contigs that are not there are left out.
+        simulated: mark the assembly as made by a program.
+        provenance: anything else worth keeping, as JSON can hold it.
+        jobs: threads; by default one a core, four at most.
+        progress: see `Progress`.
+
+    Returns:
+        The assembly, opened.
+
+    Raises:
+        InputError: anything wrong with source, store or disk, in one sentence. No half-made assembly is ever visible;
+            after a kill it waits aside for `resume`, after any other failure nothing is left.
+    """
+    label = "standard input" if os.fspath(source_path) == "-" else os.fspath(source_path)
+    if assembly is None and label == "standard input":
+        raise InputError("standard input: name the assembly with --assembly")
+    name = check_assembly_name(assembly if assembly is not None else default_assembly(source_path))
+    file = SourceFile(source_path, label)
+    if resume and file.identity is None:
+        raise InputError(f"{label}: a pipe cannot be read again from its middle; run without --resume")
+    reading = {"names": names, "gaps": gaps, "unknown": unknown, "include": list(include), "exclude": list(exclude)}
+    extra = _checked(simulated, aliases, provenance)
+    with _writing(store_path, name, overwrite=overwrite or resume) as place, ThreadPoolExecutor(1, "sha256") as pool:
+        file.start_digest(pool)
+        if place.final.exists() and not overwrite:  # a resume: the kill may have come after the last step
+            whole = open_store(place.store)[name]
+            if whole.attributes["source"] != {
+                "format": whole.attributes["source"]["format"],
+                **file.attributes(),
+                **reading,
+            }:
+                raise _already(place)
+            return whole
+        source = open_source(source_path, names=names, gaps=gaps, unknown=unknown)
+        chosen = NameFilter(include, exclude)
+        lengths = [contig.length or 0 for contig in chosen(source.contigs())] if source.format == "2bit" else None
+
+        def attributes() -> dict[str, Any]:
+            chosen.check(label)
+            return {**extra, "source": {"format": source.format, **file.attributes(), **reading}}
+
+        build(
+            place,
+            chosen(source.contigs()),
+            label=label,
+            attributes=attributes,
+            header={"source": file.identity, "options": reading},
+            lengths=lengths,
+            resume=resume,
+            jobs=jobs,
+            progress=progress,
+        )
+    return open_store(store_path)[name]
+
+
+def ingest_arrays(
+    contigs: Iterable[tuple[str, str, npt.NDArray[np.uint8]]],
+    store_path: str | os.PathLike[str],
+    *,
+    assembly: str,
+    source: str = "arrays",
+    overwrite: bool = False,
+    aliases: Mapping[str, str] | None = None,
+    simulated: bool = False,
+    provenance: Mapping[str, Any] | None = None,
+    jobs: int | None = None,
+    progress: Progress | None = None,
+) -> Assembly:
+    """Put sequences that are in memory into a store as one assembly; the other arguments are those of `ingest`.
+
+    Args:
+        contigs: (name, description, bases uint8 [n]) each, taken one at a time.
+        assembly: its name.
+        source: what stands in the attributes where a file's name would.
+
+    Raises:
+        InputError: as `ingest`; also two contigs of one name, or a letter that is no IUPAC code.
+    """
+    check_assembly_name(assembly)
+    extra = _checked(simulated, aliases, provenance)
+    origin = {"name": source, "format": "arrays", "size": None, "sha256": None}
+    with _writing(store_path, assembly, overwrite=overwrite) as place:
+        build(
+            place,
+            (ArrayContig(*contig) for contig in contigs),
+            label=source,
+            attributes=lambda: {**extra, "source": origin},
+            header={"source": None},
+            jobs=jobs,
+            progress=progress,
+        )
+    return open_store(store_path)[assembly]
+
+
+def _checked(
+    simulated: bool, aliases: Mapping[str, str] | None, provenance: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """The attributes that the caller gave, refused before anything is read when JSON cannot hold them."""
+    extra = {"simulated": simulated, "aliases": dict(aliases or {}), "provenance": dict(provenance or {})}
+    try:
+        json.dumps(extra, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"aliases and provenance: must be what JSON can hold ({error})") from None
+    return extra
+
+
+@contextmanager
+def _writing(store_path: str | os.PathLike[str], assembly: str, *, overwrite: bool) -> Iterator[Workplace]:
+    """Lock the assembly. Errors of the disk come out as one sentence, and a store made for nothing goes again."""
+    store = local_folder(store_path)
+    try:
+        _check_folder(store)
+        made = not store.exists()
+        try:
+            with assembly_lock(store, assembly) as place:
+                if place.final.exists() and not overwrite:
+                    raise _already(place)
+                yield place
+        finally:
+            if made:
+                with suppress(OSError):  # it is not empty when all went well
+                    store.rmdir()
+    except OSError as error:
+        if error.errno in _FULL:
+            raise InputError(
+                f"{store}: no space left on this disk while {assembly!r} was written; nothing of it was kept:"
+                " make room and run again"
+            ) from None
+        raise InputError(f"{store}: cannot be written: {error.strerror or error}") from None
+
+
+def _check_folder(store: os.PathLike[str]) -> None:
+    """A place for a store: nothing, an empty folder, or a store of ours."""
+    with suppress(FileNotFoundError):
+        names = set(os.listdir(store)) - {ASIDE}
+        if "zarr.json" in names:
+            open_store(store)
+        elif names:
+            raise InputError(f"{store}: this folder holds other things and is no genome store; choose another")
+
+
+def _already(place: Workplace) -> InputError:
+    return InputError(f"{place.store}: assembly {place.final.name!r} is there already; --overwrite replaces it")

@@ -1,0 +1,153 @@
+"""Reading a store's metadata with suspicion: every number is checked before anything is read with it."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from dnamamba.errors import InputError
+from dnamamba.pipelines.store_format import (
+    CHUNK_BITS,
+    FORMAT,
+    LAYOUT,
+    N_BLOCK,
+    SHARD_BITS,
+    VERSION,
+    Contig,
+    Layout,
+    contigs_checksum,
+    contigs_fingerprint,
+    plain_document,
+    sequence_document,
+)
+
+_FIELDS = {field.name: field.type for field in fields(Contig)}
+
+
+@dataclass(frozen=True)
+class AssemblyMetadata:
+    """What the documents of one assembly say, checked. `span` is the length of `sequence`, padding included."""
+
+    attributes: dict[str, Any]
+    contigs: tuple[Contig, ...]
+    layout: Layout
+    span: int
+
+
+def parse_document(data: bytes, where: str) -> dict[str, Any]:
+    """Read a zarr.json.
+
+    Raises:
+        InputError: it is no JSON object, or not of Zarr v3.
+    """
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where}: damaged, this is no JSON ({error})") from None
+    if not isinstance(document, dict) or document.get("zarr_format") != 3:
+        raise InputError(f"{where}: not a Zarr v3 document")
+    return document
+
+
+def check_attributes(document: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return the attributes of a group of ours.
+
+    Raises:
+        InputError: another format, or a version that this package does not know.
+    """
+    attributes = document.get("attributes")
+    if not isinstance(attributes, dict) or attributes.get("format") != FORMAT:
+        raise InputError(f"{where}: not a genome store (attribute format is not {FORMAT!r})")
+    if attributes.get("version") != VERSION:
+        raise InputError(
+            f"{where}: format version {attributes.get('version')!r}, this package reads version {VERSION};"
+            " update dnamamba or ingest again"
+        )
+    return attributes
+
+
+def check_assembly(
+    group: dict[str, Any], sequence: dict[str, Any], small: dict[str, dict[str, Any]], where: str
+) -> AssemblyMetadata:
+    """Check the documents of one assembly against each other.
+
+    Args:
+        group: zarr.json of the assembly.
+        sequence: zarr.json of its array `sequence`.
+        small: zarr.json of its arrays `crc32c` and `n_count`, by name.
+        where: the assembly's folder or address, for messages.
+
+    Raises:
+        InputError: what does not fit, in one sentence.
+    """
+    attributes = check_attributes(group, where)
+    if attributes.get("layout") != LAYOUT:
+        raise InputError(f"{where}: layout {attributes.get('layout')!r}, this package reads {LAYOUT!r}")
+    layout, span = _layout(sequence, f"{where}/sequence")
+    for name, data_type, length in (("crc32c", "uint32", span // layout.chunk), ("n_count", "uint16", span // N_BLOCK)):
+        if not _same(small[name], plain_document(data_type, length)):
+            raise InputError(f"{where}/{name}: metadata does not fit `sequence`; ingest this assembly again")
+    rows = attributes.get("contigs")
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
+        raise InputError(f"{where}: the contig table is missing; ingest this assembly again")
+    if contigs_checksum(rows) != attributes.get("contigs_crc32c"):
+        raise InputError(f"{where}: the contig table is damaged (its checksum differs); ingest this assembly again")
+    contigs = tuple(_contig(row, where) for row in rows)
+    _check_places(contigs, layout, span, where)
+    if attributes.get("fingerprint") != contigs_fingerprint(contigs):
+        raise InputError(f"{where}: the fingerprint does not fit the contig table; ingest this assembly again")
+    aliases, names = attributes.get("aliases"), {contig.name for contig in contigs}
+    if not isinstance(aliases, dict) or not all(isinstance(name, str) and name in names for name in aliases.values()):
+        raise InputError(f"{where}: the aliases name contigs that are not there; ingest this assembly again")
+    return AssemblyMetadata(attributes, contigs, layout, span)
+
+
+def _layout(document: dict[str, Any], where: str) -> tuple[Layout, int]:
+    try:
+        shard = document["chunk_grid"]["configuration"]["chunk_shape"][0]
+        chunk = document["codecs"][0]["configuration"]["chunk_shape"][0]
+        span = document["shape"][0]
+    except (KeyError, IndexError, TypeError):
+        raise InputError(f"{where}: metadata is not that of a sharded array; ingest this assembly again") from None
+    sizes = (chunk, shard, span)
+    if not all(type(size) is int and size > 0 for size in sizes) or chunk not in {1 << bits for bits in CHUNK_BITS}:
+        raise InputError(f"{where}: chunk, shard and length {sizes} are not possible; ingest this assembly again")
+    if shard & (shard - 1) or not chunk <= shard <= 1 << SHARD_BITS or span % chunk or span > 1 << 48:
+        raise InputError(f"{where}: chunk, shard and length {sizes} do not fit; ingest this assembly again")
+    layout = Layout(chunk, shard)
+    if not _same(document, sequence_document(span, layout)):
+        raise InputError(
+            f"{where}: stored with other codecs than the {LAYOUT!r} layout has; ingest this assembly again"
+        )
+    return layout, span
+
+
+def _same(document: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    """Whether a document says what we would have written; attributes and what is optional in Zarr may differ."""
+    optional = {"attributes", "storage_transformers"}
+    return all(document.get(key) == value for key, value in wanted.items() if key not in optional)
+
+
+def _contig(row: dict[str, Any], where: str) -> Contig:
+    if set(row) != set(_FIELDS) or not all(type(row[name]) is kind for name, kind in _FIELDS.items()):
+        raise InputError(f"{where}: contig table, entry {str(row)[:80]!r}: other fields than {list(_FIELDS)}")
+    return Contig(**row)
+
+
+def _check_places(contigs: tuple[Contig, ...], layout: Layout, span: int, where: str) -> None:
+    end, names = 0, set()
+    for contig in contigs:
+        if contig.length < 0 or contig.offset % layout.chunk or contig.offset < end:
+            raise InputError(
+                f"{where}: contig {contig.name!r} lies at {contig.offset:,}, not on a chunk border of its own"
+            )
+        if contig.name in names:
+            raise InputError(f"{where}: contig {contig.name!r} stands in the table twice")
+        names.add(contig.name)
+        end = layout.end(contig.offset, contig.length)
+        if end > span:
+            raise InputError(f"{where}: contig {contig.name!r} ends at {end:,}, past the sequence's end {span:,}")
+
+
+def contig_row(contig: Contig) -> dict[str, Any]:
+    """A row of the contig table as it is stored."""
+    return asdict(contig)
