@@ -1,4 +1,4 @@
-"""The model directory, `config.json` and `model.safetensors`: written whole or not at all, checked when read; no pickle.
+"""The model directory, `config.json` and `model.safetensors`: written whole or not at all, all checked when read.
 
     MODEL/config.json          format and its version, package version, model config, alphabet, digest of the weights,
                                and whatever the maker adds under `extra` (training config, stores, splits)

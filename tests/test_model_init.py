@@ -46,6 +46,13 @@ def test_step_size_is_log_uniform(weights):
     _is_uniform(dt.log(), math.log(1e-3) - 1e-4, math.log(1e-1) + 1e-4)
 
 
+@pytest.mark.parametrize("dt", [1e-4, 0.1, 2.0, 30.0])
+def test_softplus_gives_the_step_size_back(dt):
+    model = MambaLM(ModelConfig(d_model=16, n_layers=1, dt_min=dt, dt_max=dt))
+    bias = model.backbone.layers[0].mixer.dt_proj.bias.detach()
+    torch.testing.assert_close(torch.nn.functional.softplus(bias), torch.full((32,), dt), rtol=1e-5, atol=0)
+
+
 def test_step_size_has_a_floor():
     model = MambaLM(ModelConfig(d_model=64, n_layers=1, dt_min=1e-7, dt_max=1e-2, dt_floor=1e-4))
     dt = torch.nn.functional.softplus(model.backbone.layers[0].mixer.dt_proj.bias.detach().double())
