@@ -132,7 +132,7 @@ class TrainingData(Dataset[MicroBatch]):
         curriculum: CurriculumConfig,
         alphabet: Alphabet,
         *,
-        micro_batch: Mapping[int, int],
+        micro_batch: Mapping[int, int] | None = None,
         seed: int,
         reverse_complement: bool = True,
         rank: int = 0,
@@ -144,7 +144,7 @@ class TrainingData(Dataset[MicroBatch]):
             corpus: genomes, weights and split.
             curriculum: contexts, steps and tokens a step.
             alphabet: of the model.
-            micro_batch: context -> windows in a micro-batch, at most; one entry for every context of the curriculum.
+            micro_batch: context -> windows in a micro-batch, at most; None delivers every optimiser step in one piece.
             seed: of the run; the order of the windows and the strand of each follow from it.
             reverse_complement: read half of the windows from the other strand.
             rank: of this data-parallel process. It takes samples rank, rank + world_size ... of every optimiser step,
@@ -156,8 +156,8 @@ class TrainingData(Dataset[MicroBatch]):
         """
         self.corpus, self.curriculum, self.alphabet = corpus, curriculum, alphabet
         self.rank, self.world_size = rank, world_size
-        self.micro_batch = {stage.context: micro_batch[stage.context] for stage in curriculum.stages}
-        for context, size in self.micro_batch.items():
+        self.micro_batch: dict[int, int] = {}
+        for context in (stage.context for stage in curriculum.stages):
             per_step = curriculum.tokens_per_step // context
             if per_step % world_size:
                 raise InputError(
@@ -165,6 +165,7 @@ class TrainingData(Dataset[MicroBatch]):
                     "bases, which "
                     f"{world_size} processes cannot share evenly; want a multiple of {world_size * context:,}"
                 )
+            self.micro_batch[context] = size = micro_batch[context] if micro_batch else self._per_rank(context)
             if size < 1:
                 raise InputError(f"micro-batch of context {context:,}: want 1 window or more, got {size}")
         self.orders = tuple(
@@ -234,6 +235,35 @@ class TrainingData(Dataset[MicroBatch]):
             f"N (the last one at {piece.contig}:{piece.start + 1:,}); leave such contigs out of the store or of the "
             "training part"
         )
+
+
+class TrainingBatches:
+    """Batches of a training from one optimiser step on, as the model reads them. Can be iterated again and again."""
+
+    def __init__(
+        self,
+        data: TrainingData,
+        *,
+        start_step: int = 0,
+        stop_step: int | None = None,
+        workers: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """As training_loader; `device` is where the batches are wanted."""
+        self.device = torch.device(device)
+        self.alphabet = data.alphabet
+        self.loader = training_loader(
+            data, start_step=start_step, stop_step=stop_step, workers=workers, pin_memory=self.device.type == "cuda"
+        )
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for one in self.loader:
+            bases = one.bases.to(self.device, non_blocking=True)
+            reset = None if one.reset is None else one.reset.to(self.device, non_blocking=True)
+            yield make_batch(bases, reset, self.alphabet)
 
 
 class StepOrder(Sampler[tuple[int, int]]):

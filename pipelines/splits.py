@@ -162,7 +162,9 @@ def plan_splits(assemblies: Sequence[AssemblyLike], config: SplitConfig) -> Spli
         labelled = _by_bed(sizes, config)
     order = {(name, contig): i for i, (name, contig) in enumerate((n, c) for n, cs in sizes.items() for c in cs)}
     labelled.sort(key=lambda one: (order[one[1].assembly, one[1].contig], one[1].start))
-    parts = {part: tuple(region for label, region in labelled if label == part) for part in PARTS}
+    parts: dict[str, tuple[SplitRegion, ...]] = {
+        part: tuple(region for label, region in labelled if label == part) for part in PARTS
+    }
     _refuse_leaks(families, parts)
     _refuse_empty(parts, sizes, config)
     return Splits(parts, {assembly.name: assembly.fingerprint for assembly in assemblies})
@@ -182,9 +184,10 @@ def _shortest(family: Family) -> int:
 def _by_fraction(families: Sequence[Family], config: SplitConfig) -> Labelled:
     """Cut every contig at the same fractions; families too short or too unlike for that go to one part whole."""
     labelled: Labelled = []
-    short = [family for family in families if _shortest(family) < WHOLE_BELOW]
-    uncut = short if len(short) >= 3 else []
-    for family in (family for family in families if family not in uncut):
+    short = [_shortest(family) < WHOLE_BELOW for family in families]
+    deal = sum(short) >= 3
+    uncut = [family for family, is_short in zip(families, short, strict=True) if deal and is_short]
+    for family in (family for family, is_short in zip(families, short, strict=True) if not (deal and is_short)):
         spread = max(locus.length for locus in family.loci) - _shortest(family)
         held = [fraction * _shortest(family) for fraction in (config.valid_fraction, config.test_fraction) if fraction]
         margin = max(min(config.margin, int(min(held, default=0) / 4)), spread)
@@ -298,7 +301,7 @@ def _refuse_leaks(families: Sequence[Family], parts: Mapping[str, Sequence[Split
         rows = []
         for locus in family.loci:
             for part, start, end in placed.get((locus.assembly, locus.contig), ()):
-                # Along a collinear family places compare as fractions of the contig; elsewhere any two places may be one.
+                # Along a collinear family places compare as fractions of the contig; else any two may be one.
                 scale = longest / locus.length
                 rows.append((start * scale, end * scale, part, locus) if family.collinear else (0.0, 1.0, part, locus))
         rows.sort(key=lambda row: row[:3])

@@ -1,0 +1,253 @@
+"""From genomes to batches: shifted inputs, resets, resumption by number, ranks, workers."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from memory_genomes import MemoryGenome, random_dna, random_genome
+
+from dnamamba.corpus import build_corpus, parse_store
+from dnamamba.curriculum import CurriculumConfig, Stage
+from dnamamba.data import IGNORED, TrainingBatches, TrainingData, make_batch, read_window, training_loader
+from dnamamba.errors import InputError
+from dnamamba.pipelines.alphabet import BYTES, DNA
+from dnamamba.pipelines.splits import SplitConfig
+from dnamamba.windows import Piece, Window
+
+CURRICULUM = CurriculumConfig(
+    stages=(Stage(context=64, share=0.5), Stage(context=256, share=0.3), Stage(context=1024, share=0.2)),
+    tokens_per_step=2048,
+    total_tokens=2048 * 20,
+)
+
+
+@pytest.fixture(scope="module")
+def corpus():
+    small = random_genome("small", {f"s{i}": 60 + i for i in range(80)}, seed=5)
+    genome = random_genome("large", {"chr1": 30_000, "chr2": 9_000})
+    return build_corpus([("A", [genome], 2.0), ("B", [small], 1.0)], SplitConfig(margin=64))
+
+
+def _data(corpus, **options):
+    return TrainingData(corpus, CURRICULUM, DNA, **{"seed": 3, "micro_batch": {64: 7, 256: 4, 1024: 1}, **options})
+
+
+def _same(first, second):
+    assert len(first) == len(second)
+    for a, b in zip(first, second, strict=True):
+        assert (a.step, a.stage, a.micro, a.micros) == (b.step, b.stage, b.micro, b.micros)
+        assert torch.equal(a.samples, b.samples)
+        assert torch.equal(a.bases, b.bases)
+        assert (a.reset is None) == (b.reset is None)
+        assert a.reset is None or torch.equal(a.reset, b.reset)
+
+
+def test_inputs_are_the_bases_one_place_later():
+    bases = torch.from_numpy(DNA.encode(np.frombuffer(b"ACGNTRAC", np.uint8))).reshape(2, 4)
+    batch = make_batch(bases, None, DNA)
+    assert batch["tokens"].tolist() == [[15, 0, 1, 2], [15, 3, 5, 0]]
+    assert batch["targets"].tolist() == [[0, 1, 2, IGNORED], [3, IGNORED, 0, 1]]
+    assert batch["tokens"].dtype == torch.uint8
+    assert batch["targets"].dtype == torch.int64
+    assert batch["reset"] is None
+
+
+def test_a_start_token_stands_at_each_piece():
+    bases = torch.tensor([[0, 1, 2, 3]], dtype=torch.uint8)
+    batch = make_batch(bases, torch.tensor([[True, False, True, False]]), DNA)
+    assert batch["tokens"].tolist() == [[15, 0, 15, 2]]
+    assert batch["targets"].tolist() == [[0, 1, 2, 3]]
+
+
+def test_every_byte_is_a_target_of_the_bytes_alphabet():
+    bases = torch.tensor([[0, 200, 255]], dtype=torch.uint8)
+    assert make_batch(bases, None, BYTES)["targets"].tolist() == [[0, 200, 255]]
+
+
+def test_read_window_joins_pieces_and_folds_case():
+    genome = MemoryGenome("g", {"x": np.frombuffer(b"acgtNN", np.uint8), "y": np.frombuffer(b"TTTCAR", np.uint8)})
+    out = np.empty(7, np.uint8)
+    pieces = (Piece(0, "x", 1, 5), Piece(0, "y", 3, 6))
+    assert read_window(Window(pieces, reverse=False), [genome], DNA, out) == [0, 4]
+    assert DNA.decode(out).tobytes() == b"CGTNCAR"
+    assert read_window(Window(pieces, reverse=True), [genome], DNA, out) == [0, 3]
+    assert DNA.decode(out).tobytes() == b"YTGNACG"  # each piece the other strand, the last one first
+
+
+def test_a_letter_that_is_none_is_named():
+    genome = MemoryGenome("g", {"x": np.frombuffer(b"ACGTACEGT", np.uint8)})
+    with pytest.raises(InputError, match="g, x from base 3: base 5: 'E' is not in the dna alphabet"):
+        read_window(Window((Piece(0, "x", 2, 8),), reverse=False), [genome], DNA, np.empty(6, np.uint8))
+
+
+def test_steps_have_all_their_tokens_and_stages_begin_on_time(corpus):
+    data = _data(corpus)
+    tokens, contexts = {}, {}
+    for one in training_loader(data):
+        tokens[one.step] = tokens.get(one.step, 0) + one.bases.numel()
+        contexts[one.step] = one.bases.shape[1]
+        assert one.bases.shape[0] <= data.micro_batch[one.context]
+    assert list(tokens.values()) == [2048] * 20
+    assert list(contexts.values()) == [64] * 10 + [256] * 6 + [1024] * 4
+
+
+def test_no_base_comes_from_a_held_out_part(corpus):
+    data = _data(corpus)
+    held = {
+        (r.assembly, r.contig): (r.start, r.end) for r in corpus.splits.parts["valid"] + corpus.splits.parts["test"]
+    }
+    train = {(r.assembly, r.contig): r for r in corpus.splits.parts["train"]}
+    seen = set()
+    for order in data.orders:
+        for window in order.windows(np.arange(2000)):
+            for piece in window.pieces:
+                where = corpus.assemblies[piece.assembly].name, piece.contig
+                seen.add(where)
+                assert train[where].start <= piece.start < piece.end <= train[where].end
+    assert seen == set(train)
+    assert held
+
+
+def test_reset_marks_each_piece_and_nothing_else(corpus):
+    data = _data(corpus)
+    samples = np.arange(200)
+    bases, reset = data.read(0, samples)
+    for row, mark, window in zip(bases, reset, data.orders[0].windows(samples), strict=True):
+        lengths = [piece.end - piece.start for piece in window.pieces]
+        lengths = lengths[::-1] if window.reverse else lengths
+        assert torch.nonzero(mark).ravel().tolist() == np.cumsum([0, *lengths[:-1]]).tolist()
+        letters = b"".join(bytes(corpus.assemblies[p.assembly][p.contig, p.start : p.end]) for p in window.pieces)
+        tokens = DNA.encode(np.frombuffer(letters, np.uint8))
+        tokens = DNA.reverse_complement(tokens) if window.reverse else tokens
+        assert row.tolist() == tokens.tolist()
+
+
+@pytest.mark.parametrize("start", [0, 1, 9, 10, 11, 16, 19, 20])
+def test_resumes_at_any_step_by_its_number(corpus, start):
+    whole = [one for one in training_loader(_data(corpus)) if one.step >= start]
+    _same(list(training_loader(_data(corpus), start_step=start)), whole)
+
+
+def test_two_workers_deliver_what_none_does(corpus):
+    _same(list(training_loader(_data(corpus), workers=2)), list(training_loader(_data(corpus))))
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_all_ranks_together_read_what_one_reads(corpus, ranks):
+    curriculum = CurriculumConfig(
+        stages=(Stage(context=64, share=0.5), Stage(context=256, share=0.5)),
+        tokens_per_step=2048,
+        total_tokens=2048 * 6,
+    )
+    one = TrainingData(corpus, curriculum, DNA, seed=3)
+    parts = [TrainingData(corpus, curriculum, DNA, seed=3, rank=rank, world_size=ranks) for rank in range(ranks)]
+    for step in range(6):
+        whole, shards = one[step, 0], [part[step, 0] for part in parts]
+        order = torch.argsort(torch.cat([shard.samples for shard in shards]))
+        assert torch.equal(torch.cat([shard.samples for shard in shards])[order], whole.samples)
+        assert torch.equal(torch.cat([shard.bases for shard in shards])[order], whole.bases)
+        assert all((shard.samples % ranks == rank).all() for rank, shard in enumerate(shards))
+
+
+def test_micro_batch_size_does_not_change_the_data(corpus):
+    for step in (0, 12):
+        whole = _data(corpus, micro_batch=None)[step, 0]
+        data = _data(corpus)
+        pieces = [data[step, micro].bases for micro in range(data.micros(step))]
+        assert torch.equal(torch.cat(pieces), whole.bases)
+
+
+def test_seeds_and_the_strand_switch_matter(corpus):
+    one, other, forward = (
+        _data(corpus)[0, 0],
+        _data(corpus, seed=4)[0, 0],
+        _data(corpus, reverse_complement=False)[0, 0],
+    )
+    assert not torch.equal(one.bases, other.bases)
+    assert not torch.equal(one.bases, forward.bases)
+
+
+def test_the_data_set_is_picklable(corpus):
+    data = pickle.loads(pickle.dumps(_data(corpus)))
+    _same([data[15, 0]], [_data(corpus)[15, 0]])
+
+
+def test_batches_are_those_of_the_loader(corpus):
+    batches = TrainingBatches(_data(corpus, micro_batch=None), start_step=8, stop_step=12)
+    assert len(batches) == 4
+    assert [tuple(batch["tokens"].shape) for batch in batches] == [(32, 64)] * 2 + [(8, 256)] * 2
+    first = next(iter(batches))
+    assert torch.equal(first["targets"], _data(corpus, micro_batch=None)[8, 0].bases.long())
+
+
+def test_no_window_is_more_than_half_n():
+    sequence = random_dna(40_000).copy()
+    for start in range(0, 40_000, 500):  # gaps that no block of 1,024 is half full of, but a window of 256 may be
+        sequence[start : start + 180] = ord("N")
+    genome = MemoryGenome("g", {"c": sequence})
+    corpus = build_corpus([("S", [genome], None)], SplitConfig())
+    curriculum = CurriculumConfig(stages=(Stage(context=256, share=1.0),), tokens_per_step=2560, total_tokens=256_000)
+    data = TrainingData(corpus, curriculum, DNA, seed=0)
+    first = data.orders[0].windows(np.arange(1000))
+    assert any(np.mean(genome["c", slice(w.pieces[0].start, w.pieces[0].end)] == ord("N")) > 0.5 for w in first)
+    for one in training_loader(data):
+        assert ((one.bases == DNA.n).float().mean(dim=1) <= 0.5).all()
+
+
+def test_a_source_of_n_alone_is_refused():
+    genome = MemoryGenome("g", {"c": np.tile(np.frombuffer(b"NNNNNNNNNNACGTACGT", np.uint8), 3000)[:50_000]})
+    genome.n_count = lambda contig: np.zeros(49, np.uint16)  # as if the gaps were too scattered to be cut out
+    corpus = build_corpus([("S", [genome], None)], SplitConfig())
+    curriculum = CurriculumConfig(stages=(Stage(context=256, share=1.0),), tokens_per_step=256, total_tokens=2560)
+    with pytest.raises(InputError, match="g: 64 windows of 256 bases in a row are more than half N"):
+        TrainingData(corpus, curriculum, DNA, seed=0)[0, 0]
+
+
+def test_what_cannot_be_trained_is_said(corpus):
+    with pytest.raises(InputError, match="2,048 is 2 windows of 1,024 bases, which 4 processes cannot share evenly"):
+        _data(corpus, world_size=4)
+    with pytest.raises(InputError, match="micro-batch of context 256: want 1 window or more, got 0"):
+        _data(corpus, micro_batch={64: 1, 256: 0, 1024: 1})
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("apes.zarr", ("apes.zarr", None)),
+        ("apes.zarr:2.5", ("apes.zarr", 2.5)),
+        ("s3://bucket/apes.zarr", ("s3://bucket/apes.zarr", None)),
+        ("s3://bucket/apes.zarr:3", ("s3://bucket/apes.zarr", 3.0)),
+        ("http://host:8080/apes", ("http://host:8080/apes", None)),
+        ("odd:name", ("odd:name", None)),
+    ],
+)
+def test_parse_store(text, expected):
+    assert parse_store(text) == expected
+
+
+@pytest.mark.parametrize("weight", ["0", "-1", "nan", "inf"])
+def test_weights_must_be_positive(weight):
+    with pytest.raises(InputError, match=f"weight must be above 0, got {weight}"):
+        parse_store(f"apes.zarr:{weight}")
+
+
+def test_weights_are_for_all_stores_or_none():
+    one, other = random_genome("one", {"c": 9000}), random_genome("other", {"c": 30_000})
+    with pytest.raises(InputError, match="B: give every store a weight"):
+        build_corpus([("A", [one], 1.0), ("B", [other], None)], SplitConfig(valid=(), method="fraction"))
+    by_size = build_corpus(
+        [("A", [one], None), ("B", [other], None)],
+        SplitConfig(homologs={"one": {"c": "x"}, "other": {"c": "y"}}),
+    )
+    assert [group.assemblies for group in by_size.groups] == [("one", "other")]
+    named = build_corpus(
+        [("A", [one], None), ("B", [other], None)],
+        SplitConfig(homologs={"one": {"c": "x"}, "other": {"c": "y"}}),
+        assembly_weights={"other": 1.0, "one": 4.0},
+    )
+    assert [(group.name, group.weight) for group in named.groups] == [("other", 1.0), ("one", 4.0)]
+    with pytest.raises(InputError, match="want one for each of one, other"):
+        build_corpus([("A", [one, other], None)], named.splits, assembly_weights={"one": 1.0})
+    with pytest.raises(InputError, match="A: the store holds no assembly"):
+        build_corpus([("A", [], None)], SplitConfig())
