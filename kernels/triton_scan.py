@@ -1,0 +1,202 @@
+"""The selective scan on a GPU: which kernels run, on which chunks of the sequence, with which scratch memory.
+
+Where batch x channels fills the machine, one walk over the whole length does. Where it does not, the length is cut into
+chunks that run side by side; triton_scan_chunks.py finds the state each one starts from.
+"""
+
+from functools import cache
+
+import torch
+import triton
+from torch import Tensor
+
+from dnamamba.kernels.triton_scan_backward import K, gradient_kernel, sum_tiles_kernel
+from dnamamba.kernels.triton_scan_chunks import GROUPS, carry_kernel, chunk_kernel
+from dnamamba.kernels.triton_scan_chunks import UNROLL as CHUNK_UNROLL
+from dnamamba.kernels.triton_scan_forward import UNROLL, output_kernel
+
+BLOCK = 64  # steps between two saved states; 64 bytes of state (N = 16) a channel each, 1/8 of bf16 x, dt, z and y
+CARRY_UNROLL = 8
+_SLOTS = 4096  # programs of the gradient pass at most; each owns 32 KiB of scratch
+_PARTIAL_BYTES = 2**26  # of the tiles' parts of dB and dC held at a time, if 1/8 of x, dt, z and y is less
+
+
+@cache
+def _multiprocessors(device: torch.device) -> int:
+    if device.type != "cuda":  # the interpreter
+        return 132
+    return int(torch.cuda.get_device_properties(device).multi_processor_count)
+
+
+def borders_shape(B: int, L: int, D: int, N: int) -> tuple[int, int, int, int]:
+    """Shape of the float32 states that the forward saves for the backward: before every 64th step, [B, L / 64, N, D]."""
+    return B, triton.cdiv(L, BLOCK), N, D
+
+
+class _Sizes:
+    """Sizes of one call, and the tiles that follow from them: one warp a tile, 16 states a thread at N = 16."""
+
+    def __init__(self, x: Tensor, A: Tensor) -> None:
+        self.B, self.L, self.D = x.shape
+        self.N = A.shape[1]
+        self.NP = triton.next_power_of_2(self.N)
+        self.BD = min(32, 512 // self.NP)
+        self.tiles = triton.cdiv(self.D, self.BD)
+        self.groups = GROUPS if self.NP >= 4 * GROUPS else 1
+        self.even = self.D % self.BD == 0 and self.N == self.NP and self.L % BLOCK == 0
+
+    def chunk_length(self, warps: int, enough: int) -> int:
+        """Steps a chunk: all when `enough` tiles run anyhow, else so many that about `warps` warps run."""
+        whole = triton.cdiv(self.L, BLOCK) * BLOCK
+        if self.B * self.tiles >= enough:
+            return whole
+        chunks = triton.cdiv(warps, self.B * self.tiles)
+        return min(whole, max(4 * BLOCK, triton.cdiv(triton.cdiv(self.L, chunks), BLOCK) * BLOCK))
+
+
+def _rows(t: Tensor | None) -> Tensor | None:
+    """The tensor as the kernels read it: any batch and length stride, the last axis dense."""
+    return t if t is None or t.stride(-1) == 1 or t.shape[-1] == 1 else t.contiguous()
+
+
+def _strides(t: Tensor | None) -> tuple[int, int]:
+    return (0, 0) if t is None else (t.stride(0), t.stride(1))
+
+
+def _cuts(reset: Tensor | None, T: int) -> Tensor | None:
+    """Which chunks hold a reset, uint8 [B, chunks]."""
+    if reset is None:
+        return None
+    padded = torch.nn.functional.pad(reset, (0, -reset.shape[1] % T))
+    return padded.view(reset.shape[0], -1, T).any(-1).to(torch.uint8)
+
+
+def _chunk_starts(
+    size: _Sizes, T: int, x: Tensor, dt: Tensor, z: Tensor | None, rows: Tensor, A: Tensor, dt_bias: Tensor | None,
+    reset: Tensor | None, reset_bytes: Tensor | None, start: Tensor | None, dt_softplus: bool, adjoint: bool,
+) -> Tensor | None:  # fmt: skip
+    """The state that enters each chunk, [B, chunks, N, D]: h before its first step, or gamma after its last."""
+    chunks = triton.cdiv(size.L, T)
+    if chunks == 1:
+        return start
+    states = torch.empty(size.B, chunks, size.N, size.D, dtype=torch.float32, device=x.device)
+    times = torch.empty(size.B, chunks, size.D, dtype=torch.float32, device=x.device)
+    (sxb, sx), (sdb, sd), (szb, sz), (sbb, sb) = _strides(x), _strides(dt), _strides(z), _strides(rows)
+    chunk_kernel[(size.tiles * size.B * chunks,)](
+        x, dt, z, rows, A, dt_bias, reset_bytes, states, times,
+        size.L, T, chunks, sxb, sdb, szb, sbb,
+        SX=sx, SD=sd, SZ=sz, SB=sb, D=size.D, N=size.N, NP=size.NP, NG=size.groups, BD=size.BD, BLOCK=BLOCK,
+        U=CHUNK_UNROLL, SOFTPLUS=dt_softplus, ADJOINT=adjoint, EVEN=size.even, num_warps=1,
+    )  # fmt: skip
+    carry_kernel[(size.tiles * size.B,)](
+        states, times, _cuts(reset, T), A, start, chunks,
+        D=size.D, N=size.N, NP=size.NP, BD=size.BD, U=CARRY_UNROLL, ADJOINT=adjoint, EVEN=size.even, num_warps=1,
+    )  # fmt: skip
+    return states
+
+
+def _by_state(t: Tensor | None) -> Tensor | None:
+    """[.., D, N] as float32 [.., N, D]."""
+    return None if t is None else t.detach().float().transpose(-1, -2).contiguous()
+
+
+def scan_forward(
+    x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None, z: Tensor | None,
+    dt_bias: Tensor | None, initial_state: Tensor | None, reset: Tensor | None, dt_softplus: bool,
+    *, chunk_length: int | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """Run the scan; arguments as in `selective_scan`, already validated.
+
+    Args:
+        chunk_length: steps a chunk, a multiple of 64; None picks it from the shape.
+
+    Returns:
+        y [B, L, D] in the dtype of x, the state after the last step [B, D, N] float32, and the states the backward
+        starts its recomputation from (`borders_shape`).
+    """
+    size = _Sizes(x, A)
+    x, dt, z, B, C = _rows(x), _rows(dt), _rows(z), _rows(B), _rows(C)  # type: ignore[assignment]
+    reset_bytes = None if reset is None else reset.contiguous().view(torch.uint8)
+    A_nd, start = _by_state(A), _by_state(initial_state)
+    machine = _multiprocessors(x.device)
+    T = chunk_length or size.chunk_length(warps=16 * machine, enough=7 * machine)
+    chunks = triton.cdiv(size.L, T)
+    start = _chunk_starts(
+        size, T, x, dt, None, B, A_nd, dt_bias, reset, reset_bytes, start, dt_softplus, adjoint=False
+    )
+    y = torch.empty(size.B, size.L, size.D, dtype=x.dtype, device=x.device)
+    final = torch.empty(size.B, size.D, size.N, dtype=torch.float32, device=x.device)
+    borders = torch.empty(borders_shape(size.B, size.L, size.D, size.N), dtype=torch.float32, device=x.device)
+    (sxb, sx), (sdb, sd), (szb, sz) = _strides(x), _strides(dt), _strides(z)
+    (sbb, sb), (scb, sc) = _strides(B), _strides(C)
+    output_kernel[(size.tiles * size.B * chunks,)](
+        x, dt, z, B, C, A_nd, D, dt_bias, reset_bytes, start, y, borders, final,
+        size.L, T, chunks, sxb, sdb, szb, sbb, scb,
+        SX=sx, SD=sd, SZ=sz, SB=sb, SC=sc, D=size.D, N=size.N, NP=size.NP, BD=size.BD, BLOCK=BLOCK, U=UNROLL,
+        SOFTPLUS=dt_softplus, EVEN=size.even, num_warps=1,
+    )  # fmt: skip
+    return y, final, borders
+
+
+def scan_backward(
+    dy: Tensor, dfinal_state: Tensor | None, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor,
+    D: Tensor | None, z: Tensor | None, dt_bias: Tensor | None, initial_state: Tensor | None, reset: Tensor | None,
+    borders: Tensor, dt_softplus: bool, *, chunk_length: int | None = None,
+) -> tuple[Tensor | None, ...]:  # fmt: skip
+    """Gradients of `scan_forward`, given those of y and of the final state, and the borders it returned.
+
+    Args:
+        chunk_length: steps a chunk, a multiple of 64; None picks it from the shape.
+
+    Returns:
+        The gradients of x, dt, A, B, C, D, z, dt_bias and initial_state, each in its tensor's dtype, None for None.
+    """
+    size = _Sizes(x, A)
+    given = (x, dt, A, B, C, D, z, dt_bias, initial_state)
+    x, dt, z, B, C, dy = _rows(x), _rows(dt), _rows(z), _rows(B), _rows(C), _rows(dy)  # type: ignore[assignment]
+    reset_bytes = None if reset is None else reset.contiguous().view(torch.uint8)
+    A_nd = _by_state(A)
+    machine = _multiprocessors(x.device)
+    T = chunk_length or size.chunk_length(warps=32 * machine, enough=7 * machine)
+    chunks = triton.cdiv(size.L, T)
+    gamma = _chunk_starts(
+        size, T, dy, dt, z, C, A_nd, dt_bias, reset, reset_bytes, _by_state(dfinal_state), dt_softplus, adjoint=True
+    )
+
+    def empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        return torch.empty(shape, dtype=dtype, device=x.device)
+
+    rows = size.B * chunks
+    dx, ddt = empty(*x.shape, dtype=x.dtype), empty(*x.shape, dtype=dt.dtype)
+    dz = None if z is None else empty(*x.shape, dtype=z.dtype)
+    dB, dC = empty(*B.shape, dtype=B.dtype), empty(*B.shape, dtype=C.dtype)
+    dA, dD, dbias = empty(rows, size.N, size.D), empty(rows, size.D), empty(rows, size.D)
+    dstart = None if initial_state is None else empty(size.B, size.N, size.D)
+    row_bytes = size.tiles * T * 2 * size.N * 4
+    budget = max(_PARTIAL_BYTES, size.B * size.L * size.D * x.element_size() // 2)
+    at_once = min(rows, max(1, budget // row_bytes))
+    partial = empty(size.tiles, at_once, T, 2, size.N)
+    programs = min(_SLOTS, at_once * size.tiles)
+    scratch = empty(programs, BLOCK // K, size.NP, size.BD)
+    (sxb, sx), (sdb, sd), (szb, sz) = _strides(x), _strides(dt), _strides(z)
+    (sbb, sb), (scb, sc), (sgb, sg) = _strides(B), _strides(C), _strides(dy)
+    sum_size = 1024
+    for first in range(0, rows, at_once):
+        last = min(first + at_once, rows)
+        gradient_kernel[(min(programs, (last - first) * size.tiles),)](
+            x, dt, z, B, C, A_nd, D, dt_bias, reset_bytes, dy, borders, gamma,
+            dx, ddt, dz, partial, dA, dD, dbias, dstart, scratch,
+            size.L, T, chunks, first, last, sxb, sdb, szb, sbb, scb, sgb,
+            SX=sx, SD=sd, SZ=sz, SB=sb, SC=sc, SG=sg, D=size.D, N=size.N, NP=size.NP, BD=size.BD, BLOCK=BLOCK, K=K,
+            SOFTPLUS=dt_softplus, EVEN=size.even, num_warps=1,
+        )  # fmt: skip
+        sum_tiles_kernel[((last - first) * triton.cdiv(T * 2 * size.N, sum_size),)](
+            partial, dB, dC, size.L, T, chunks, first, last, size.tiles, N=size.N, SIZE=sum_size,
+        )  # fmt: skip
+    grads = (
+        dx, ddt, dA.sum(0).t(), dB, dC, dD.sum(0), dz, dbias.sum(0), None if dstart is None else dstart.transpose(1, 2),
+    )  # fmt: skip
+    return tuple(
+        None if like is None or grad is None else grad.to(like.dtype).contiguous()
+        for grad, like in zip(grads, given, strict=True)
+    )

@@ -1,0 +1,187 @@
+"""The scan's gradient pass: recompute the states of one chunk from their saved borders, then walk it back.
+
+Per block of BLOCK steps, last block first: walk forward from the border and put a checkpoint into a scratch slot every K
+steps; then, K steps at a time and last steps first, recompute K states into registers and walk back through them. The
+carry is gamma[t] = exp(A * dt[t]) * g[t], with g the gradient of the state after step t; h[t-1] is kept, never formed by
+subtraction, which would cancel for fast states.
+"""
+
+import triton
+import triton.language as tl
+
+from dnamamba.kernels.triton_scan_math import LN2, LOG2E, load, sigmoid, softplus, softplus_slope, store, time_step
+
+K = 4  # steps whose states live in registers; 8 spill on Hopper at N = 16
+
+
+@triton.jit(
+    do_not_specialize=[
+        "L", "T", "n_chunks", "first_row", "last_row", "sxb", "sdb", "szb", "sbb", "scb", "sgb",
+    ],
+)  # fmt: skip
+def gradient_kernel(
+    x_ptr, dt_ptr, z_ptr, B_ptr, C_ptr, A_ptr, D_ptr, bias_ptr, reset_ptr, dy_ptr, border_ptr, gamma_ptr,
+    dx_ptr, ddt_ptr, dz_ptr, dBC_ptr, dA_ptr, dD_ptr, dbias_ptr, dstart_ptr, scratch_ptr,
+    L, T, n_chunks, first_row, last_row, sxb, sdb, szb, sbb, scb, sgb,
+    SX: tl.constexpr, SD: tl.constexpr, SZ: tl.constexpr, SB: tl.constexpr, SC: tl.constexpr, SG: tl.constexpr,
+    D: tl.constexpr, N: tl.constexpr, NP: tl.constexpr, BD: tl.constexpr, BLOCK: tl.constexpr, K: tl.constexpr,
+    SOFTPLUS: tl.constexpr, EVEN: tl.constexpr,
+):  # fmt: skip
+    """Grid: as many programs as scratch slots; each takes every so-many-th item of rows (batch, chunk) x tiles.
+
+    dBC [tile, row, T, 2, N] holds each tile's own sum over its channels; dA, dD, dbias [row, ..] each row's sums over time.
+    """
+    TILES: tl.constexpr = (D + BD - 1) // BD
+    PAST_END: tl.constexpr = float("-inf") if SOFTPLUS else 0.0
+    n = tl.arange(0, NP)
+    lane = tl.arange(0, BD)
+    on_n = n < N
+    slot = tl.program_id(0).to(tl.int64) * (BLOCK // K * NP * BD)
+    scratch = scratch_ptr + slot + n[:, None] * BD + lane[None, :]
+    rows = (last_row - first_row).to(tl.int64)
+    for item in range(tl.program_id(0), rows * TILES, tl.num_programs(0)):
+        tile = item % TILES
+        row = (first_row + item // TILES).to(tl.int64)
+        b = row // n_chunks
+        chunk = row % n_chunks
+        d = tile * BD + lane
+        on_d = d < D
+        on = on_n[:, None] & on_d[None, :]
+        nd = n[:, None] * D + d[None, :]
+        A = load(A_ptr + nd, on, EVEN) * LOG2E
+        bias = 0.0 if bias_ptr is None else load(bias_ptr + d, on_d, EVEN).to(tl.float32)
+        skip = 0.0 if D_ptr is None else load(D_ptr + d, on_d, EVEN).to(tl.float32)
+        if gamma_ptr is None:
+            gamma = tl.zeros([NP, BD], tl.float32)
+        else:
+            gamma = load(gamma_ptr + row * (N * D) + nd, on, EVEN)
+        dA = tl.zeros([NP, BD], tl.float32)
+        dD = tl.zeros([BD], tl.float32)
+        dbias = tl.zeros([BD], tl.float32)
+
+        first = chunk * T
+        left = tl.minimum(L - first, T).to(tl.int32)
+        blocks = tl.cdiv(left, BLOCK)
+        partial = dBC_ptr + (tile * rows + item // TILES) * T * (2 * N) + n
+        for back in range(0, blocks):
+            at = (blocks - 1 - back) * BLOCK  # first step of the block, in the chunk
+            t0 = first + at
+            x_at = x_ptr + b * sxb + t0 * SX + d
+            dt_at = dt_ptr + b * sdb + t0 * SD + d
+            B_at = B_ptr + b * sbb + t0 * SB + n
+            h = load(border_ptr + (b * tl.cdiv(L, BLOCK) + t0 // BLOCK) * (N * D) + nd, on, EVEN)
+            for i in range(0, BLOCK, K):
+                tl.store(scratch + i // K * (NP * BD), h)
+                xs, dts, Bs, resets = (), (), (), ()
+                for u in tl.static_range(K):
+                    live = at + i + u < left
+                    xs = xs + (load(x_at + u * SX, on_d & live, EVEN),)
+                    dts = dts + (load(dt_at + u * SD, on_d & live, EVEN, PAST_END),)
+                    Bs = Bs + (load(B_at + u * SB, on_n & live, EVEN),)
+                    if reset_ptr is not None:
+                        resets = resets + (load(reset_ptr + b * L + t0 + i + u, live, EVEN, 0),)
+                for u in tl.static_range(K):
+                    step = time_step(dts[u].to(tl.float32) + bias, at + i + u < left, SOFTPLUS, EVEN)
+                    if reset_ptr is not None:
+                        h = tl.where(resets[u] != 0, 0.0, h)
+                    weight = step * xs[u].to(tl.float32)
+                    h = tl.exp2(A * step[None, :]) * h + Bs[u].to(tl.float32)[:, None] * weight[None, :]
+                x_at += K * SX
+                dt_at += K * SD
+                B_at += K * SB
+            tl.debug_barrier()
+            for j in range(0, BLOCK, K):
+                i = BLOCK - K - j
+                t = t0 + i
+                x_at = x_ptr + b * sxb + t * SX + d
+                dt_at = dt_ptr + b * sdb + t * SD + d
+                dy_at = dy_ptr + b * sgb + t * SG + d
+                B_at = B_ptr + b * sbb + t * SB + n
+                C_at = C_ptr + b * scb + t * SC + n
+                h = tl.load(scratch + i // K * (NP * BD))
+                xs, dts, zs, dys, Bs, Cs, resets = (), (), (), (), (), (), ()
+                for u in tl.static_range(K):
+                    live = at + i + u < left
+                    xs = xs + (load(x_at + u * SX, on_d & live, EVEN).to(tl.float32),)
+                    dts = dts + (load(dt_at + u * SD, on_d & live, EVEN, PAST_END).to(tl.float32) + bias,)
+                    dys = dys + (load(dy_at + u * SG, on_d & live, EVEN),)
+                    Bs = Bs + (load(B_at + u * SB, on_n & live, EVEN),)
+                    Cs = Cs + (load(C_at + u * SC, on_n & live, EVEN),)
+                    if z_ptr is not None:
+                        z_at = z_ptr + b * szb + (t + u) * SZ + d
+                        zs = zs + (load(z_at, on_d & live, EVEN),)
+                    if reset_ptr is not None:
+                        resets = resets + (load(reset_ptr + b * L + t + u, live, EVEN, 0),)
+                before, after, decays, steps, slopes = (), (), (), (), ()
+                for u in tl.static_range(K):
+                    if SOFTPLUS:
+                        step, e = softplus(dts[u])
+                        slopes = slopes + (softplus_slope(dts[u], e),)
+                    else:
+                        step = time_step(dts[u], at + i + u < left, SOFTPLUS, EVEN)
+                        slopes = slopes + (tl.where(at + i + u < left, 1.0, 0.0),)
+                    if reset_ptr is not None:
+                        h = tl.where(resets[u] != 0, 0.0, h)
+                    decay = tl.exp2(A * step[None, :])
+                    before = before + (h,)
+                    h = decay * h + Bs[u].to(tl.float32)[:, None] * (step * xs[u])[None, :]
+                    after = after + (h,)
+                    decays = decays + (decay,)
+                    steps = steps + (step,)
+                for u in tl.static_range(K - 1, -1, -1):
+                    on_t = on_d & (at + i + u < left)
+                    on_tn = on_n & (at + i + u < left)
+                    out = (b * L + t + u) * D + d
+                    dy = dys[u].to(tl.float32)
+                    C = Cs[u].to(tl.float32)[:, None]
+                    if z_ptr is not None:
+                        z = zs[u].to(tl.float32)
+                        gate = sigmoid(z)
+                        y = tl.sum(C * after[u], axis=0) + skip * xs[u]
+                        store(dz_ptr + out, dy * y * gate * (1.0 + z * (1.0 - gate)), on_t, EVEN)
+                        dy *= z * gate
+                    g = C * dy[None, :] + gamma
+                    dC = tl.sum(after[u] * dy[None, :], axis=1)
+                    dB = tl.sum(g * (steps[u] * xs[u])[None, :], axis=1)
+                    gB = tl.sum(g * Bs[u].to(tl.float32)[:, None], axis=0)
+                    gamma = decays[u] * g
+                    if reset_ptr is not None:
+                        gamma = tl.where(resets[u] != 0, 0.0, gamma)
+                    remembered = gamma * before[u]
+                    dA += remembered * steps[u][None, :]
+                    dstep = (gB * xs[u] + tl.sum(remembered * A, axis=0) * LN2) * slopes[u]
+                    dD += dy * xs[u]
+                    dbias += dstep
+                    store(dx_ptr + out, skip * dy + steps[u] * gB, on_t, EVEN)
+                    store(ddt_ptr + out, dstep, on_t, EVEN)
+                    store(partial + (at + i + u) * (2 * N), dB, on_tn, EVEN)
+                    store(partial + (at + i + u) * (2 * N) + N, dC, on_tn, EVEN)
+            tl.debug_barrier()
+        store(dA_ptr + row * (N * D) + nd, dA, on, EVEN)
+        store(dD_ptr + row * D + d, dD, on_d, EVEN)
+        store(dbias_ptr + row * D + d, dbias, on_d, EVEN)
+        if dstart_ptr is not None:
+            if chunk == 0:
+                store(dstart_ptr + b * (N * D) + nd, gamma, on, EVEN)
+
+
+@triton.jit(do_not_specialize=["L", "T", "n_chunks", "first_row", "last_row"])
+def sum_tiles_kernel(
+    partial_ptr, dB_ptr, dC_ptr, L, T, n_chunks, first_row, last_row, TILES, N: tl.constexpr, SIZE: tl.constexpr,
+):  # fmt: skip
+    """Add the tiles' parts of dB and dC in the order of the tiles. Grid: blocks of steps x rows (batch, chunk)."""
+    blocks = tl.cdiv(T * (2 * N), SIZE)
+    pid = tl.program_id(0)
+    row = (first_row + pid // blocks).to(tl.int64)
+    part = (last_row - first_row).to(tl.int64) * T * (2 * N)  # elements of one tile
+    i = (pid % blocks) * SIZE + tl.arange(0, SIZE)  # of [T, 2, N]
+    at = (pid // blocks).to(tl.int64) * T * (2 * N) + i
+    t = (row % n_chunks) * T + i // (2 * N)
+    on = (i < T * (2 * N)) & (t < L)
+    total = tl.zeros([SIZE], tl.float32)
+    for tile in range(0, TILES):
+        total += tl.load(partial_ptr + tile * part + at, mask=on, other=0.0)
+    k = i % (2 * N)
+    out = ((row // n_chunks) * L + t) * N + k % N
+    tl.store(dB_ptr + out, total.to(dB_ptr.dtype.element_ty), mask=on & (k < N))
+    tl.store(dC_ptr + out, total.to(dC_ptr.dtype.element_ty), mask=on & (k >= N))

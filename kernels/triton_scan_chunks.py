@@ -1,0 +1,172 @@
+"""What lets chunks of the sequence run side by side: the state every chunk hands to the next, forward and backward.
+
+Two kernels. `chunk_kernel` finds what one chunk adds to the state at its far end, starting from nothing, and how much time
+passes in it. `carry_kernel` walks the few chunks in order: carried = exp(A * time) * carried + added. The backward needs
+the same with time reversed, for gamma[t] = exp(A * dt[t]) * (gradient of the state after step t).
+"""
+
+import triton
+import triton.language as tl
+
+from dnamamba.kernels.triton_scan_math import LOG2E, load, sigmoid, store, time_step
+
+UNROLL = 4
+GROUPS = 4  # of states; each group stops by itself
+NOTHING_LEFT = tl.constexpr(-36.0)  # log2: a part decayed to 2^-36 = e^-25 does not move a float32 sum
+
+
+@triton.jit
+def _any_left(A, time, on, EVEN: tl.constexpr):
+    """Whether a state of this group still remembers what happened `time` ago."""
+    decay = A * time[None, :]
+    if not EVEN:
+        decay = tl.where(on, decay, float("-inf"))
+    return tl.max(decay) > NOTHING_LEFT
+
+
+@triton.jit(
+    do_not_specialize=["L", "T", "n_chunks", "sxb", "sdb", "szb", "sbb"],
+    do_not_specialize_on_alignment=["A_ptr", "added_ptr"],
+)
+def chunk_kernel(
+    x_ptr, dt_ptr, z_ptr, B_ptr, A_ptr, bias_ptr, reset_ptr, added_ptr, time_ptr,
+    L, T, n_chunks, sxb, sdb, szb, sbb,
+    SX: tl.constexpr, SD: tl.constexpr, SZ: tl.constexpr, SB: tl.constexpr,
+    D: tl.constexpr, N: tl.constexpr, NP: tl.constexpr, NG: tl.constexpr, BD: tl.constexpr, BLOCK: tl.constexpr,
+    U: tl.constexpr, SOFTPLUS: tl.constexpr, ADJOINT: tl.constexpr, EVEN: tl.constexpr,
+):  # fmt: skip
+    """Walk a chunk away from the end where its sum is wanted, and stop once nothing further away can matter.
+
+    Forward: from the last step to the first, weight dt * x, row B. ADJOINT: from the first step to the last, weight
+    dy = dout * silu(z) (x_ptr holds dout), row C (B_ptr holds it). The states stand in NG groups of NP / NG: the last
+    group, fastest in a fresh model, usually stops first, and the walk goes on without it.
+    """
+    TILES: tl.constexpr = (D + BD - 1) // BD
+    GROUP: tl.constexpr = NP // NG
+    pid = tl.program_id(0)
+    d = (pid % TILES) * BD + tl.arange(0, BD)
+    row = pid // TILES
+    b = (row // n_chunks).to(tl.int64)
+    on_d = d < D
+    n = tl.arange(0, GROUP)
+    first = (row % n_chunks).to(tl.int64) * T
+    left = tl.minimum(L - first, T).to(tl.int32)
+    blocks = tl.cdiv(left, BLOCK)
+
+    As, sums = (), ()
+    for g in tl.static_range(NG):
+        on = (n + g * GROUP < N)[:, None] & on_d[None, :]
+        As = As + (load(A_ptr + (n[:, None] + g * GROUP) * D + d[None, :], on, EVEN) * LOG2E,)
+        sums = sums + (tl.zeros([GROUP, BD], tl.float32),)
+    bias = 0.0 if bias_ptr is None else load(bias_ptr + d, on_d, EVEN).to(tl.float32)
+    x_ptr += b * sxb + first * SX + d
+    dt_ptr += b * sdb + first * SD + d
+    B_ptr += b * sbb + first * SB + n
+    if z_ptr is not None:
+        z_ptr += b * szb + first * SZ + d
+    if reset_ptr is not None:
+        reset_ptr += b * L + first
+
+    PAST_END: tl.constexpr = float("-inf") if SOFTPLUS else 0.0
+    time = tl.zeros([BD], tl.float32)  # between the wanted end and the step at hand
+    is_open = left > 0  # no reset between the wanted end and the step at hand
+    block = blocks * 0
+    for top in tl.static_range(NG - 1, -1, -1):
+        on = (n + top * GROUP < N)[:, None] & on_d[None, :]
+        alive = _any_left(As[top], time, on, EVEN) & is_open
+        while (block < blocks) & alive:
+            for i in range(0, BLOCK, U):
+                at = block * BLOCK + i if ADJOINT else (blocks - 1 - block) * BLOCK + BLOCK - U - i
+                p = at.to(tl.int64)
+                xs, dts, zs, Bs, resets = (), (), (), (), ()
+                for u in tl.static_range(U):
+                    s = u if ADJOINT else U - 1 - u
+                    live = at + s < left
+                    xs = xs + (load(x_ptr + (p + s) * SX, on_d & live, EVEN),)
+                    dts = dts + (load(dt_ptr + (p + s) * SD, on_d & live, EVEN, PAST_END),)
+                    rows = ()
+                    for g in tl.static_range(top + 1):
+                        on_n = (n + g * GROUP < N) & live
+                        rows = rows + (load(B_ptr + (p + s) * SB + g * GROUP, on_n, EVEN),)
+                    Bs = Bs + (rows,)
+                    if ADJOINT and z_ptr is not None:
+                        zs = zs + (load(z_ptr + (p + s) * SZ, on_d & live, EVEN),)
+                    if reset_ptr is not None:
+                        resets = resets + (load(reset_ptr + p + s, live, EVEN, 0),)
+                for u in tl.static_range(U):
+                    live = at + (u if ADJOINT else U - 1 - u) < left
+                    step = time_step(dts[u].to(tl.float32) + bias, live, SOFTPLUS, EVEN)
+                    weight = xs[u].to(tl.float32)
+                    if ADJOINT:
+                        time += step
+                        if reset_ptr is not None:
+                            is_open &= resets[u] == 0
+                        if z_ptr is not None:
+                            z = zs[u].to(tl.float32)
+                            weight *= z * sigmoid(z)
+                    else:
+                        weight *= step
+                    new = ()
+                    for g in tl.static_range(NG):
+                        if g <= top:
+                            part = Bs[u][g].to(tl.float32)[:, None] * weight[None, :]
+                            part *= tl.exp2(As[g] * time[None, :])
+                            if reset_ptr is not None:
+                                part = tl.where(is_open, part, 0.0)
+                            new = new + (sums[g] + part,)
+                        else:
+                            new = new + (sums[g],)
+                    sums = new
+                    if not ADJOINT:
+                        time += step
+                        if reset_ptr is not None:
+                            is_open &= resets[u] == 0
+            block += 1
+            alive = _any_left(As[top], time, on, EVEN) & is_open
+    for g in tl.static_range(NG):
+        on = (n + g * GROUP < N)[:, None] & on_d[None, :]
+        at_nd = row.to(tl.int64) * (N * D) + (n[:, None] + g * GROUP) * D + d[None, :]
+        store(added_ptr + at_nd, sums[g], on, EVEN)
+    store(time_ptr + row.to(tl.int64) * D + d, time, on_d, EVEN)
+
+
+@triton.jit(do_not_specialize=["n_chunks"])
+def carry_kernel(
+    state_ptr, time_ptr, cut_ptr, A_ptr, start_ptr, n_chunks,
+    D: tl.constexpr, N: tl.constexpr, NP: tl.constexpr, BD: tl.constexpr, U: tl.constexpr,
+    ADJOINT: tl.constexpr, EVEN: tl.constexpr,
+):  # fmt: skip
+    """Replace what each chunk adds by the state it receives, in place. `cut` marks chunks that hold a reset.
+
+    A mark of its own: no sum of dt can say "decay 0", and 0 times a NaN would leak.
+    """
+    TILES: tl.constexpr = (D + BD - 1) // BD
+    pid = tl.program_id(0)
+    d = (pid % TILES) * BD + tl.arange(0, BD)
+    b = (pid // TILES).to(tl.int64)
+    n = tl.arange(0, NP)
+    on_d = d < D
+    on = (n < N)[:, None] & on_d[None, :]
+    nd = n[:, None] * D + d[None, :]
+    A = load(A_ptr + nd, on, EVEN) * LOG2E
+    if start_ptr is None:
+        carried = tl.zeros([NP, BD], tl.float32)
+    else:
+        carried = load(start_ptr + b * (N * D) + nd, on, EVEN)
+    for c in range(0, n_chunks, U):
+        added, times, cuts = (), (), ()
+        for u in tl.static_range(U):
+            live = c + u < n_chunks
+            row = b * n_chunks + (n_chunks - 1 - c - u if ADJOINT else c + u)
+            added = added + (tl.load(state_ptr + row * (N * D) + nd, mask=on & live, other=0.0),)
+            times = times + (tl.load(time_ptr + row * D + d, mask=on_d & live, other=0.0),)
+            if cut_ptr is not None:
+                cuts = cuts + (tl.load(cut_ptr + row, mask=live, other=0),)
+        for u in tl.static_range(U):
+            live = c + u < n_chunks
+            row = b * n_chunks + (n_chunks - 1 - c - u if ADJOINT else c + u)
+            tl.store(state_ptr + row * (N * D) + nd, carried, mask=on & live)
+            carried *= tl.exp2(A * times[u][None, :])
+            if cut_ptr is not None:
+                carried = tl.where(cuts[u] != 0, 0.0, carried)
+            carried += added[u]

@@ -1,0 +1,72 @@
+"""What every Triton scan kernel shares: softplus and the logistic function from the fast exponential, and masked loads."""
+
+import triton
+import triton.language as tl
+
+LOG2E = tl.constexpr(1.4426950408889634)
+LN2 = tl.constexpr(0.6931471805599453)
+
+
+@triton.jit
+def softplus(v):
+    """Return log(1 + exp(v)) and e = exp(-|v|), from which its derivative follows without another exponential.
+
+    log1p(e) is e times a polynomial of degree 7 on [0, 1] (Chebyshev fit, relative error below 3e-7), so that v = -14,
+    a step of 1e-6, is as exact as any; log(1 + e) itself would be 6% off there.
+    """
+    e = tl.exp2(-tl.abs(v) * LOG2E)
+    p = e * -0.008336497470736504 + 0.04337085038423538
+    p = p * e - 0.10667790472507477
+    p = p * e + 0.1767549365758896
+    p = p * e - 0.2447046935558319
+    p = p * e + 0.3327118754386902
+    p = p * e - 0.49997127056121826
+    p = p * e + 0.9999997615814209
+    return tl.maximum(v, 0.0) + p * e, e
+
+
+@triton.jit
+def time_step(raw, live, SOFTPLUS: tl.constexpr, EVEN: tl.constexpr):
+    """The length of a step, dt after bias; zero past the end (not `live`), which leaves the state as it is.
+
+    With softplus the load has put -inf there already, see PAST_END in the kernels.
+    """
+    if SOFTPLUS:
+        step, _ = softplus(raw)
+    elif EVEN:
+        step = raw
+    else:
+        step = tl.where(live, raw, 0.0)
+    return step
+
+
+@triton.jit
+def softplus_slope(v, e):
+    """The derivative of softplus at v, the logistic function, where e = exp(-|v|)."""
+    r = tl.rsqrt(1.0 + e)
+    return r * r * tl.where(v > 0.0, 1.0, e)
+
+
+@triton.jit
+def sigmoid(v):
+    """1 / (1 + exp(-v)); a squared reciprocal root costs one special-function result where a division costs six steps."""
+    r = tl.rsqrt(1.0 + tl.exp2(-v * LOG2E))
+    return r * r
+
+
+@triton.jit
+def load(ptr, mask, EVEN: tl.constexpr, other: tl.constexpr = 0.0):
+    """A load that needs no mask where every axis divides evenly (EVEN)."""
+    if EVEN:
+        return tl.load(ptr)
+    return tl.load(ptr, mask=mask, other=other)
+
+
+@triton.jit
+def store(ptr, value, mask, EVEN: tl.constexpr):
+    """Store in the pointer's dtype, without a mask where every axis divides evenly (EVEN)."""
+    value = value.to(ptr.dtype.element_ty)
+    if EVEN:
+        tl.store(ptr, value)
+    else:
+        tl.store(ptr, value, mask=mask)
