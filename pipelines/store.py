@@ -40,7 +40,8 @@ class GenomeStore:
                 f"{location}: no genome store here (no zarr.json); `dnamamba genome ingest` makes one"
             ) from None
         where = f"{self._files}/zarr.json"
-        check_attributes(parse_document(root, where), where)
+        self.attributes = check_attributes(parse_document(root, where), where)
+        """Name and version of the format."""
 
     def __repr__(self) -> str:
         return f"GenomeStore({str(self._files)!r})"
@@ -178,12 +179,15 @@ class Assembly:
     @cached_property
     def sequence(self) -> MappedSequence | RemoteSequence:
         """The array all contigs lie in, addressed by offset; `__getitem__` is the way to read contigs."""
-        layout, span = self._metadata.layout, self._metadata.span
-        checksums = self._small("crc32c", span // layout.chunk)
+        layout, span, checksums = self._metadata.layout, self._metadata.span, self._crc32c
         folder = self._files.local
         if folder is not None:
             return MappedSequence(folder / self.name / "sequence", layout, span, checksums, self.describe_chunk)
         return RemoteSequence(f"{self._where}/sequence", layout, span, checksums, self.describe_chunk)
+
+    @cached_property
+    def _crc32c(self) -> npt.NDArray[np.uint32]:
+        return self._small("crc32c", self._metadata.span // self.chunk)
 
     @cached_property
     def _n_count(self) -> npt.NDArray[np.uint16]:
@@ -241,6 +245,15 @@ class Assembly:
         """
         offset, length = self._places[self.resolve(name)]
         return self._n_count[offset // N_BLOCK : (offset + length + N_BLOCK - 1) // N_BLOCK].copy()
+
+    def checksums(self, name: str) -> npt.NDArray[np.uint32]:
+        """CRC-32C of each chunk of a contig as stored, uint32 [ceil(length / chunk)].
+
+        Raises:
+            InputError: an unknown contig, or damaged checksums.
+        """
+        offset, length = self._places[self.resolve(name)]
+        return self._crc32c[offset // self.chunk : (offset + length + self.chunk - 1) // self.chunk].copy()
 
     def resolve(self, name: str) -> str:
         """The contig that a name or alias means. "1" and "chr1" stand for each other where only one of them is there.

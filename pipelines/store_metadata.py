@@ -1,7 +1,7 @@
 """Reading a store's metadata with suspicion: every number is checked before anything is read with it."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from dnamamba.errors import InputError
@@ -150,4 +150,4 @@ def _check_places(contigs: tuple[Contig, ...], layout: Layout, span: int, where:
 
 def contig_row(contig: Contig) -> dict[str, Any]:
     """A row of the contig table as it is stored."""
-    return asdict(contig)
+    return {name: getattr(contig, name) for name in _FIELDS}

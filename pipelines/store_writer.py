@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from io import FileIO
 from itertools import groupby
 from pathlib import Path
 from types import TracebackType
@@ -51,13 +52,15 @@ class AssemblyWriter:
         self._syncs = ThreadPoolExecutor(1, "sync")  # a disk's pace must not hold up the hashing
         self._pending: list[Future[None]] = []
         self._zero = crc32c(np.zeros(layout.chunk, np.uint8))
+        self._logs: dict[str, FileIO] = {}
 
     def __enter__(self) -> "AssemblyWriter":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._leave_shard()
-        self._syncs.shutdown(cancel_futures=error is not None)
+        self._close_logs()
+        self._syncs.shutdown()  # each of its tasks closes a file
 
     @classmethod
     def start(cls, folder: Path, layout: Layout, header: dict[str, Any]) -> "AssemblyWriter":
@@ -158,10 +161,15 @@ class AssemblyWriter:
             n_counts: N in each of its blocks of 1,024 bases, [chunks * chunk / 1024].
         """
         gap = contig.offset - self._end
-        self._append("crc32c", np.full(gap // self.layout.chunk, self._zero), checksums)
-        self._append("n_count", np.zeros(gap // N_BLOCK), n_counts)
-        with (self.folder / _JOURNAL).open("a") as journal:
-            journal.write(json.dumps(contig_row(contig)) + "\n")
+        counts = {
+            "crc32c": np.concatenate([np.full(gap // self.layout.chunk, self._zero), checksums]),
+            "n_count": np.concatenate([np.zeros(gap // N_BLOCK), n_counts]),
+        }
+        for name, values in counts.items():
+            self._append(f"{name}.part", values.astype(_PARTS[name]).tobytes())
+        self._append(
+            _JOURNAL, (json.dumps(contig_row(contig)) + "\n").encode("ascii")
+        )  # last: it vouches for the others
         self.contigs.append(contig)
         self._end = self.layout.end(contig.offset, contig.length)
 
@@ -172,6 +180,7 @@ class AssemblyWriter:
             attributes: of the assembly's group; the contig table and its digests are added here.
         """
         self._leave_shard()
+        self._close_logs()
         for shard, size in self._extents():
             with self._shard_path(shard).open("r+b") as file:
                 file.truncate(size)
@@ -214,10 +223,18 @@ class AssemblyWriter:
     def _shard_path(self, shard: int) -> Path:
         return self.folder / "sequence" / "c" / str(shard)
 
-    def _append(self, name: str, *values: npt.NDArray[Any]) -> None:
-        with (self.folder / f"{name}.part").open("ab") as file:
-            for array in values:
-                file.write(array.astype(_PARTS[name]).tobytes())
+    def _append(self, name: str, data: bytes) -> None:
+        """Add to a log at once: what is in no buffer, no kill can take."""
+        if name not in self._logs:
+            self._logs[name] = (self.folder / name).open("ab", buffering=0)
+        view = memoryview(data)
+        while view:
+            view = view[self._logs[name].write(view) :]
+
+    def _close_logs(self) -> None:
+        for log in self._logs.values():
+            log.close()
+        self._logs = {}
 
     def _part(self, name: str) -> npt.NDArray[Any]:
         return np.fromfile(self.folder / f"{name}.part", _PARTS[name])

@@ -1,0 +1,56 @@
+"""Progress of work over bases on stderr: a bar on a terminal, a plain line now and then elsewhere."""
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+PLAIN_EVERY = 10.0
+"""Seconds between two plain lines."""
+_BAR_EVERY = 0.1  # seconds between two looks of the bar
+
+
+class BaseProgress:
+    """A context manager that is called with (contig, bases done, bases in all or None), as pipelines do it."""
+
+    def __init__(self, work: str) -> None:
+        """`work` says what is going on, such as "ingest hg38"."""
+        self._work = work
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._began = self._last = time.monotonic()
+        self._first: int | None = None
+
+    def __enter__(self) -> "BaseProgress":
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+            text = TextColumn("{task.description}", markup=False)
+            columns = (text, BarColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._task = self._bar.add_task(self._work, total=None)
+            self._bar.start()
+        return self
+
+    def __call__(self, contig: str, done: int, total: int | None) -> None:
+        now = time.monotonic()
+        if self._first is None:  # of a resumed ingest, what was there before is not of this run's rate
+            self._first = done
+        if now - self._last < (PLAIN_EVERY if self._bar is None else _BAR_EVERY):
+            return
+        self._last = now
+        rate = (done - self._first) / max(now - self._began, 1e-9)
+        whole = "" if total is None else f" of {total:,}"
+        text = f"{self._work}: {contig}, {done:,}{whole} bases, {rate / 1e6:,.0f} Mb/s"
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, description=text, completed=done, total=total)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if self._bar is not None:
+            self._bar.stop()
