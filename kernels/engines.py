@@ -18,7 +18,7 @@ def choose(op: str, engine: str | None, *tensors: Tensor | None) -> str:
     other device to the reference.
 
     Raises:
-        ValueError: an unknown engine, tensors on several devices, or a dtype or device that the wished engine cannot run.
+        ValueError: an unknown engine, several devices, or a dtype or device that the wished engine cannot run.
         RuntimeError: Triton is chosen and has no C compiler to build its launcher with.
     """
     present = [t for t in tensors if t is not None]
@@ -55,7 +55,7 @@ def require_c_compiler() -> None:
     """Stop with a message that names the fix when Triton could not build its launcher."""
     if find_c_compiler() is None:
         raise RuntimeError(
-            "Triton builds its GPU launcher with the system's C compiler, and none was found (no CC, gcc, clang or cc): "
+            "Triton builds its GPU launcher with the system's C compiler, and none was found (CC, gcc, clang, cc): "
             "install one, for example `apt-get install gcc` or `conda install gcc`, or set CC to its path; "
             "engine='reference' runs without one, slowly"
         )

@@ -1,4 +1,4 @@
-"""Every op in plain torch, untuned, in the dtype it is given: these functions define what the fast kernels must compute.
+"""Every op in plain torch, untuned, in the dtype it is given: these functions define what the kernels must compute.
 
 float64 input is computed in float64, everything else in float32. All are differentiable through autograd.
 """
@@ -81,7 +81,7 @@ def selective_step(
     dt_bias: Tensor | None = None,
     dt_softplus: bool = True,
 ) -> tuple[Tensor, Tensor]:
-    """One step of `selective_scan`: x, dt, z [B, D]; B, C [B, N]; state [B, D, N]. Returns y [B, D] and the new state."""
+    """One step of `selective_scan`: x, dt, z [B, D]; B, C [B, N]; state [B, D, N]. Returns y [B, D] and the state."""
     y, state = selective_scan(
         x[:, None], dt[:, None], A, B[:, None], C[:, None],
         D=D, z=None if z is None else z[:, None], dt_bias=dt_bias, dt_softplus=dt_softplus, initial_state=state,

@@ -1,11 +1,91 @@
-"""The selective scan of Mamba: one op, three engines, differentiable, with states in and out and packed sequences."""
+"""The selective scan of Mamba: one op, three engines, differentiable, with states in and out and packed sequences.
 
+The compiled and the Triton engine are one custom op each way, so that torch.compile, autocast, DDP and activation
+checkpointing see a plain differentiable op. Each engine is a module with scan_forward, scan_backward, borders_shape.
+"""
+
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+import torch
 from torch import Tensor
 
 from dnamamba.kernels import reference
 from dnamamba.kernels.engines import check_floats, check_reset, check_shape, choose
 
 _MAX_STATES = 64
+
+
+def _engine(name: str) -> ModuleType:
+    # At first use: numba takes 0.4 s to import, and Triton exists on Linux only.
+    return import_module(f"dnamamba.kernels.{name}_scan")
+
+
+@torch.library.custom_op("dnamamba::selective_scan", mutates_args=())
+def _scan(
+    x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None, z: Tensor | None,
+    dt_bias: Tensor | None, initial_state: Tensor | None, reset: Tensor | None, dt_softplus: bool, engine: str,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    y, state, borders = _engine(engine).scan_forward(x, dt, A, B, C, D, z, dt_bias, initial_state, reset, dt_softplus)
+    return y, state, borders
+
+
+@_scan.register_fake
+def _(
+    x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None, z: Tensor | None,
+    dt_bias: Tensor | None, initial_state: Tensor | None, reset: Tensor | None, dt_softplus: bool, engine: str,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    batch, length, channels = x.shape
+    states = A.shape[1]
+    borders = _engine(engine).borders_shape(batch, length, channels, states)
+    return x.new_empty(x.shape), A.new_empty(batch, channels, states), A.new_empty(borders)
+
+
+@torch.library.custom_op("dnamamba::selective_scan_backward", mutates_args=())
+def _scan_backward(
+    dy: Tensor, dfinal: Tensor | None, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None,
+    z: Tensor | None, dt_bias: Tensor | None, initial_state: Tensor | None, reset: Tensor | None, borders: Tensor,
+    dt_softplus: bool, engine: str,
+) -> list[Tensor]:  # fmt: skip
+    grads = _engine(engine).scan_backward(
+        dy, dfinal, x, dt, A, B, C, D, z, dt_bias, initial_state, reset, borders, dt_softplus
+    )
+    return [x.new_empty(0) if grad is None else grad for grad in grads]  # an op cannot return None
+
+
+@_scan_backward.register_fake
+def _(
+    dy: Tensor, dfinal: Tensor | None, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None,
+    z: Tensor | None, dt_bias: Tensor | None, initial_state: Tensor | None, reset: Tensor | None, borders: Tensor,
+    dt_softplus: bool, engine: str,
+) -> list[Tensor]:  # fmt: skip
+    inputs = (x, dt, A, B, C, D, z, dt_bias, initial_state)
+    return [x.new_empty(0) if t is None else t.new_empty(t.shape) for t in inputs]
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    *tensors, ctx.dt_softplus, ctx.engine = inputs
+    borders = output[2]
+    ctx.mark_non_differentiable(borders)
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(*tensors, borders)
+
+
+def _differentiate(ctx: Any, dy: Tensor | None, dfinal: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
+    *tensors, borders = ctx.saved_tensors
+    inputs = tensors[:9]
+    dy = torch.zeros_like(inputs[0]) if dy is None else dy
+    grads = _scan_backward(dy, dfinal, *tensors, borders, ctx.dt_softplus, ctx.engine)
+    # The reset, dt_softplus and the engine have none.
+    return *(None if t is None else g for t, g in zip(inputs, grads, strict=True)), None, None, None
+
+
+_scan.register_autograd(_differentiate, setup_context=_save)
+
+
+def _float(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.float()
 
 
 def _validate(
@@ -76,9 +156,14 @@ def selective_scan(
     Source: Gu and Dao, Mamba (arXiv 2312.00752), algorithm 2 with the discretisation of its public code.
     """
     _validate(x, dt, A, B, C, D, z, dt_bias, initial_state, reset)
-    choose("selective_scan", engine, x, dt, A, B, C, D, z, dt_bias, initial_state, reset)
-    y, state = reference.selective_scan(
-        x, dt, A, B, C,
-        D=D, z=z, dt_bias=dt_bias, dt_softplus=dt_softplus, initial_state=initial_state, reset=reset,
-    )  # fmt: skip
+    engine = choose("selective_scan", engine, x, dt, A, B, C, D, z, dt_bias, initial_state, reset)
+    if engine == "reference":
+        y, state = reference.selective_scan(
+            x, dt, A, B, C,
+            D=D, z=z, dt_bias=dt_bias, dt_softplus=dt_softplus, initial_state=initial_state, reset=reset,
+        )  # fmt: skip
+    else:
+        y, state, _ = _scan(
+            x, dt, A.float(), B, C, _float(D), z, _float(dt_bias), _float(initial_state), reset, dt_softplus, engine
+        )
     return (y, state) if return_final_state else y

@@ -1,0 +1,227 @@
+"""Sixteen float32 lanes as one numba type: LLVM keeps them in one AVX-512 register, two AVX2 or four NEON ones.
+
+Auto-vectorised numba reached half of this in the scan; an explicit vector type leaves nothing to the vectoriser.
+Memory is addressed as (address, element index): numba arrays would cost bounds, strides and boxing in every call.
+"""
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
+from numba.extending import intrinsic, lower_builtin, models, register_model
+
+LANES = 16
+
+_I64 = ir.IntType(64)
+_I32 = ir.IntType(32)
+_F32 = ir.FloatType()
+VECTOR = ir.VectorType(_F32, LANES)
+_INDICES = ir.VectorType(_I32, LANES)
+_MASK = ir.VectorType(ir.IntType(1), LANES)
+
+
+class _Lanes(types.Type):
+    def __init__(self) -> None:
+        super().__init__(name="float32x16")
+
+
+lanes = _Lanes()
+
+
+@register_model(_Lanes)
+class _LanesModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, numba_type: Any) -> None:
+        super().__init__(manager, numba_type, VECTOR)
+
+
+def constant(value: float) -> ir.Constant:
+    """The same number in all lanes."""
+    return ir.Constant(VECTOR, [float(value)] * LANES)
+
+
+def integers(values: list[int]) -> ir.Constant:
+    """One 32-bit integer a lane."""
+    return ir.Constant(_INDICES, values)
+
+
+def external(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
+    """Call an LLVM intrinsic by its full name."""
+    function = builder.module.globals.get(name)
+    if function is None:
+        function = ir.Function(builder.module, ir.FunctionType(result, [a.type for a in arguments]), name)
+    return builder.call(function, arguments)
+
+
+def fused(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    """a * b + c, rounded once."""
+    return external(builder, "llvm.fma.v16f32", VECTOR, [a, b, c])
+
+
+def splat(builder: Any, scalar: Any) -> Any:
+    """A scalar in all lanes."""
+    undefined = ir.Constant(ir.VectorType(scalar.type, LANES), ir.Undefined)
+    first = builder.insert_element(undefined, scalar, ir.Constant(_I32, 0))
+    return builder.shuffle_vector(first, undefined, integers([0] * LANES))
+
+
+def _pointer(builder: Any, address: Any, index: Any, kind: Any = VECTOR, size: int = 4) -> Any:
+    return builder.inttoptr(builder.add(address, builder.mul(index, ir.Constant(_I64, size))), kind.as_pointer())
+
+
+def _mask(builder: Any, count: Any) -> Any:
+    return builder.icmp_signed("<", integers(list(range(LANES))), splat(builder, builder.trunc(count, _I32)))
+
+
+def lane_function(arguments: int, emit: Callable[..., Any]) -> Any:
+    """A numba intrinsic over `arguments` vectors, whose code `emit(builder, *vectors)` writes."""
+
+    def typed(*numba_types: Any) -> Any:
+        return lanes(*[lanes] * arguments), lambda context, builder, sig, args: emit(builder, *args)
+
+    one = lambda typingctx, a: typed(a)  # noqa: E731
+    two = lambda typingctx, a, b: typed(a, b)  # noqa: E731
+    three = lambda typingctx, a, b, c: typed(a, b, c)  # noqa: E731
+    return intrinsic({1: one, 2: two, 3: three}[arguments])
+
+
+def _register_operator(symbol: Any, emit: Callable[[Any, Any, Any], Any]) -> None:
+    @infer_global(symbol)
+    class _Template(ConcreteTemplate):
+        cases = [signature(lanes, lanes, lanes)]  # noqa: RUF012
+
+    lower_builtin(symbol, lanes, lanes)(lambda context, builder, sig, args: emit(builder, *args))
+
+
+_register_operator(operator.add, lambda builder, a, b: builder.fadd(a, b))
+_register_operator(operator.sub, lambda builder, a, b: builder.fsub(a, b))
+_register_operator(operator.mul, lambda builder, a, b: builder.fmul(a, b))
+_register_operator(operator.truediv, lambda builder, a, b: builder.fdiv(a, b))
+
+fma = lane_function(3, fused)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def zeros(typingctx: Any) -> Any:
+    """Zero in all lanes."""
+    return lanes(), lambda context, builder, sig, args: constant(0.0)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def broadcast(typingctx: Any, value: Any) -> Any:
+    """One float32 in all lanes."""
+    return lanes(types.float32), lambda context, builder, sig, args: splat(builder, args[0])
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def load(typingctx: Any, address: Any, index: Any) -> Any:
+    """Sixteen floats from `index` on."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        value = builder.load(_pointer(builder, args[0], args[1]))
+        value.align = 4
+        return value
+
+    return lanes(types.intp, types.intp), emit
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def store(typingctx: Any, address: Any, index: Any, value: Any) -> Any:
+    """Write sixteen floats from `index` on."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        builder.store(args[2], _pointer(builder, args[0], args[1])).align = 4
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, lanes), emit
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def load_some(typingctx: Any, address: Any, index: Any, count: Any) -> Any:
+    """The first `count` of sixteen floats from `index` on, zeros in the other lanes; no memory past them is read."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = _pointer(builder, args[0], args[1])
+        arguments = [pointer, ir.Constant(_I32, 4), _mask(builder, args[2]), constant(0.0)]
+        return external(builder, "llvm.masked.load.v16f32.p0", VECTOR, arguments)
+
+    return lanes(types.intp, types.intp, types.intp), emit
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def store_some(typingctx: Any, address: Any, index: Any, value: Any, count: Any) -> Any:
+    """Write the first `count` lanes."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = _pointer(builder, args[0], args[1])
+        arguments = [args[2], pointer, ir.Constant(_I32, 4), _mask(builder, args[3])]
+        external(builder, "llvm.masked.store.v16f32.p0", ir.VoidType(), arguments)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, lanes, types.intp), emit
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def load_broadcast(typingctx: Any, address: Any, index: Any) -> Any:
+    """One float in all lanes; arithmetic instructions take it straight from memory."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        value = builder.load(_pointer(builder, args[0], args[1], _F32))
+        value.align = 4
+        return splat(builder, value)
+
+    return lanes(types.intp, types.intp), emit
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def load_flag(typingctx: Any, address: Any, index: Any) -> Any:
+    """One byte as a truth value."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        byte = builder.load(_pointer(builder, args[0], args[1], ir.IntType(8), 1))
+        return builder.icmp_unsigned("!=", byte, ir.Constant(ir.IntType(8), 0))
+
+    return types.boolean(types.intp, types.intp), emit
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def prefetch(typingctx: Any, address: Any, index: Any) -> Any:
+    """Ask for the cache line of element `index`; harmless past the end."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = _pointer(builder, args[0], args[1], ir.IntType(8))
+        hints = [ir.Constant(_I32, hint) for hint in (0, 3, 1)]  # read, keep in every level, data
+        external(builder, "llvm.prefetch.p0", ir.VoidType(), [pointer, *hints])
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp), emit
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def row_sums(typingctx: Any, address: Any, index: Any) -> Any:
+    """Lane i is the sum of the sixteen floats from `index + 16 i` on, added in a fixed tree."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        rows = []
+        for i in range(LANES):
+            row = builder.load(_pointer(builder, args[0], builder.add(args[1], ir.Constant(_I64, i * LANES))))
+            row.align = 4
+            rows.append(row)
+        segment = LANES
+        while len(rows) > 1:  # two rows become one: the halves of every segment are added, the segments of both kept
+            half = segment // 2
+            first = [s + i for s in range(0, 2 * LANES, segment) for i in range(half)]
+            pairs = [(rows[i], rows[i + 1]) for i in range(0, len(rows), 2)]
+            rows = [
+                builder.fadd(
+                    builder.shuffle_vector(a, b, integers(first)),
+                    builder.shuffle_vector(a, b, integers([i + half for i in first])),
+                )
+                for a, b in pairs
+            ]
+            segment = half
+        return rows[0]
+
+    return lanes(types.intp, types.intp), emit
