@@ -42,7 +42,7 @@ class ByteStream:
 
     def head(self) -> bytes:
         """The first bytes as they are in the file, at least four unless it is shorter. Takes nothing away."""
-        while len(self._ahead) < 512 and (more := self._read_file(CHUNK)):
+        while len(self._ahead) < 512 and (more := self._read_file(4096)):
             self._ahead += more
         return self._ahead
 
@@ -116,6 +116,8 @@ class ByteStream:
             start = used
             if len(data) < len(GZIP):
                 data += self._raw(_RAW_CHUNK)
+            if data == GZIP[:1]:
+                raise DamagedStream(_truncated(used + 1))
             if not data.startswith(GZIP):
                 self._check_padding(data, start)
                 break
@@ -123,10 +125,7 @@ class ByteStream:
             empty = True
             while not unpacker.eof:
                 if unpacker.needs_input and not data and not (data := self._raw(_RAW_CHUNK)):
-                    raise DamagedStream(
-                        f"the gzip data end at byte {used:,} in the middle of a member: the file is truncated; "
-                        "fetch or copy it again"
-                    )
+                    raise DamagedStream(_truncated(used))
                 try:
                     text = unpacker.decompress(data, CHUNK)
                 except _GzipError as error:
@@ -158,6 +157,10 @@ class ByteStream:
                 )
             start += len(data)
             data = self._raw(_RAW_CHUNK)
+
+
+def _truncated(at: int) -> str:
+    return f"the gzip data end at byte {at:,} in the middle of a member: the file is truncated; fetch or copy it again"
 
 
 def is_bgzip(head: bytes) -> bool:

@@ -143,8 +143,8 @@ class _Reader:
         try:
             self._text = next(self._chunks, b"")
         except DamagedStream as error:
-            problem = f"after base {self._where.letters:,}: {error}" if self._where.record else str(error)
-            raise self._fail(problem) from error
+            place = f"after base {self._where.letters:,}: " if self._where.name is not None else ""
+            raise self._fail(f"{place}{error}") from error
         self._at = 0
         self._next = {}
         return bool(self._text)

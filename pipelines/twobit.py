@@ -267,14 +267,16 @@ class TwoBitFile:
         return at + count
 
     def _blocks(self, name: str, record: _Record) -> tuple[_Blocks, _Blocks]:
-        if name not in self._cache:
-            while len(self._cache) >= _CACHED:
-                self._cache.pop(next(iter(self._cache)), None)
-            self._cache[name] = (
+        blocks = self._cache.get(name)
+        if blocks is None:
+            blocks = (
                 self._read_blocks(name, "N", record.n_at, record.n_count, record.length),
                 self._read_blocks(name, "mask", record.mask_at, record.mask_count, record.length),
             )
-        return self._cache[name]
+            for oldest in list(self._cache)[: len(self._cache) + 1 - _CACHED]:
+                self._cache.pop(oldest, None)  # another thread may have been faster
+            self._cache[name] = blocks
+        return blocks
 
     def _read_blocks(self, name: str, kind: str, at: int, count: int, length: int) -> _Blocks:
         if count == 0:
