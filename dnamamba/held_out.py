@@ -63,7 +63,8 @@ def evaluation_targets(
     size = block_size if block_size is not None else max(1, min(contexts) // 2)
     if not 1 <= size <= min(contexts):
         raise InputError(f"evaluation blocks of {size:,} targets: want 1 to {min(contexts):,}, the shortest context")
-    regions = corpus.splits.parts[part]
+    index = {assembly.name: i for i, assembly in enumerate(corpus.assemblies)}
+    regions = [region for region in corpus.splits.parts[part] if region.assembly in index]
     # Windows [start, start + longest) at steps of `size`: their last `size` bases tile the region.
     counts = np.array([max(0, (r.end - r.start - longest) // size + 1) for r in regions], dtype=np.int64)
     last = np.cumsum(counts)
@@ -75,7 +76,6 @@ def evaluation_targets(
             f"the {part} part has no region as long as the context {longest:,}: the longest has {most:,} bases; "
             f"{served}"
         )
-    index = {assembly.name: i for i, assembly in enumerate(corpus.assemblies)}
     chosen: list[TargetBlock] = []
     for first in range(0, total, _CANDIDATES_AT_ONCE):
         drawn = np.arange(first, min(total, first + _CANDIDATES_AT_ONCE), dtype=np.int64)

@@ -74,7 +74,7 @@ def test_choose_deals_by_weight_without_gaps(weights):
 
 
 def test_choose_far_out():
-    source, number = choose(np.array([2**39 - 1]), (1.0, 1.0), key=1)
+    _, number = choose(np.array([2**39 - 1]), (1.0, 1.0), key=1)
     assert abs(int(number[0]) - 2**38) <= 1
     with pytest.raises(IndexError, match="past 2\\^39"):
         choose(np.array([2**39]), (1.0, 1.0), key=1)
