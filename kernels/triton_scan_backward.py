@@ -14,11 +14,7 @@ from dnamamba.kernels.triton_scan_math import LN2, LOG2E, load, sigmoid, softplu
 K = 4  # steps whose states live in registers; 8 spill on Hopper at N = 16
 
 
-@triton.jit(
-    do_not_specialize=[
-        "L", "T", "n_chunks", "first_row", "last_row", "sxb", "sdb", "szb", "sbb", "scb", "sgb",
-    ],
-)  # fmt: skip
+@triton.jit(do_not_specialize=["L", "T", "n_chunks", "first_row", "last_row"])
 def gradient_kernel(
     x_ptr, dt_ptr, z_ptr, B_ptr, C_ptr, A_ptr, D_ptr, bias_ptr, reset_ptr, dy_ptr, border_ptr, gamma_ptr,
     dx_ptr, ddt_ptr, dz_ptr, dBC_ptr, dA_ptr, dD_ptr, dbias_ptr, dstart_ptr, scratch_ptr,
@@ -62,22 +58,22 @@ def gradient_kernel(
         first = chunk * T
         left = tl.minimum(L - first, T).to(tl.int32)
         blocks = tl.cdiv(left, BLOCK)
-        partial = dBC_ptr + (tile * rows + item // TILES) * T * (2 * N) + n
+        partial = dBC_ptr + (tile * rows + item // TILES) * T * (2 * N)
         for back in range(0, blocks):
             at = (blocks - 1 - back) * BLOCK  # first step of the block, in the chunk
             t0 = first + at
-            x_at = x_ptr + b * sxb + t0 * SX + d
-            dt_at = dt_ptr + b * sdb + t0 * SD + d
-            B_at = B_ptr + b * sbb + t0 * SB + n
+            x_at = x_ptr + b * sxb + t0 * SX
+            dt_at = dt_ptr + b * sdb + t0 * SD
+            B_at = B_ptr + b * sbb + t0 * SB
             h = load(border_ptr + (b * tl.cdiv(L, BLOCK) + t0 // BLOCK) * (N * D) + nd, on, EVEN)
             for i in range(0, BLOCK, K):
                 tl.store(scratch + i // K * (NP * BD), h)
                 xs, dts, Bs, resets = (), (), (), ()
                 for u in tl.static_range(K):
                     live = at + i + u < left
-                    xs = xs + (load(x_at + u * SX, on_d & live, EVEN),)
-                    dts = dts + (load(dt_at + u * SD, on_d & live, EVEN, PAST_END),)
-                    Bs = Bs + (load(B_at + u * SB, on_n & live, EVEN),)
+                    xs = xs + (load(x_at + u * SX + d, on_d & live, EVEN),)
+                    dts = dts + (load(dt_at + u * SD + d, on_d & live, EVEN, PAST_END),)
+                    Bs = Bs + (load(B_at + u * SB + n, on_n & live, EVEN),)
                     if reset_ptr is not None:
                         resets = resets + (load(reset_ptr + b * L + t0 + i + u, live, EVEN, 0),)
                 for u in tl.static_range(K):
@@ -93,23 +89,23 @@ def gradient_kernel(
             for j in range(0, BLOCK, K):
                 i = BLOCK - K - j
                 t = t0 + i
-                x_at = x_ptr + b * sxb + t * SX + d
-                dt_at = dt_ptr + b * sdb + t * SD + d
-                dy_at = dy_ptr + b * sgb + t * SG + d
-                B_at = B_ptr + b * sbb + t * SB + n
-                C_at = C_ptr + b * scb + t * SC + n
+                x_at = x_ptr + b * sxb + t * SX
+                dt_at = dt_ptr + b * sdb + t * SD
+                dy_at = dy_ptr + b * sgb + t * SG
+                B_at = B_ptr + b * sbb + t * SB
+                C_at = C_ptr + b * scb + t * SC
                 h = tl.load(scratch + i // K * (NP * BD))
                 xs, dts, zs, dys, Bs, Cs, resets = (), (), (), (), (), (), ()
                 for u in tl.static_range(K):
                     live = at + i + u < left
-                    xs = xs + (load(x_at + u * SX, on_d & live, EVEN).to(tl.float32),)
-                    dts = dts + (load(dt_at + u * SD, on_d & live, EVEN, PAST_END).to(tl.float32) + bias,)
-                    dys = dys + (load(dy_at + u * SG, on_d & live, EVEN),)
-                    Bs = Bs + (load(B_at + u * SB, on_n & live, EVEN),)
-                    Cs = Cs + (load(C_at + u * SC, on_n & live, EVEN),)
+                    xs = xs + (load(x_at + u * SX + d, on_d & live, EVEN).to(tl.float32),)
+                    dts = dts + (load(dt_at + u * SD + d, on_d & live, EVEN, PAST_END).to(tl.float32) + bias,)
+                    dys = dys + (load(dy_at + u * SG + d, on_d & live, EVEN),)
+                    Bs = Bs + (load(B_at + u * SB + n, on_n & live, EVEN),)
+                    Cs = Cs + (load(C_at + u * SC + n, on_n & live, EVEN),)
                     if z_ptr is not None:
-                        z_at = z_ptr + b * szb + (t + u) * SZ + d
-                        zs = zs + (load(z_at, on_d & live, EVEN),)
+                        z_at = z_ptr + b * szb + (t + u) * SZ
+                        zs = zs + (load(z_at + d, on_d & live, EVEN),)
                     if reset_ptr is not None:
                         resets = resets + (load(reset_ptr + b * L + t + u, live, EVEN, 0),)
                 before, after, decays, steps, slopes = (), (), (), (), ()
@@ -131,14 +127,14 @@ def gradient_kernel(
                 for u in tl.static_range(K - 1, -1, -1):
                     on_t = on_d & (at + i + u < left)
                     on_tn = on_n & (at + i + u < left)
-                    out = (b * L + t + u) * D + d
+                    out = (b * L + t + u) * D
                     dy = dys[u].to(tl.float32)
                     C = Cs[u].to(tl.float32)[:, None]
                     if z_ptr is not None:
                         z = zs[u].to(tl.float32)
                         gate = sigmoid(z)
                         y = tl.sum(C * after[u], axis=0) + skip * xs[u]
-                        store(dz_ptr + out, dy * y * gate * (1.0 + z * (1.0 - gate)), on_t, EVEN)
+                        store(dz_ptr + out + d, dy * y * gate * (1.0 + z * (1.0 - gate)), on_t, EVEN)
                         dy *= z * gate
                     g = C * dy[None, :] + gamma
                     dC = tl.sum(after[u] * dy[None, :], axis=1)
@@ -152,10 +148,10 @@ def gradient_kernel(
                     dstep = (gB * xs[u] + tl.sum(remembered * A, axis=0) * LN2) * slopes[u]
                     dD += dy * xs[u]
                     dbias += dstep
-                    store(dx_ptr + out, skip * dy + steps[u] * gB, on_t, EVEN)
-                    store(ddt_ptr + out, dstep, on_t, EVEN)
-                    store(partial + (at + i + u) * (2 * N), dB, on_tn, EVEN)
-                    store(partial + (at + i + u) * (2 * N) + N, dC, on_tn, EVEN)
+                    store(dx_ptr + out + d, skip * dy + steps[u] * gB, on_t, EVEN)
+                    store(ddt_ptr + out + d, dstep, on_t, EVEN)
+                    store(partial + (at + i + u) * (2 * N) + n, dB, on_tn, EVEN)
+                    store(partial + (at + i + u) * (2 * N) + N + n, dC, on_tn, EVEN)
             tl.debug_barrier()
         store(dA_ptr + row * (N * D) + nd, dA, on, EVEN)
         store(dD_ptr + row * D + d, dD, on_d, EVEN)
@@ -183,5 +179,5 @@ def sum_tiles_kernel(
         total += tl.load(partial_ptr + tile * part + at, mask=on, other=0.0)
     k = i % (2 * N)
     out = ((row // n_chunks) * L + t) * N + k % N
-    tl.store(dB_ptr + out, total.to(dB_ptr.dtype.element_ty), mask=on & (k < N))
-    tl.store(dC_ptr + out, total.to(dC_ptr.dtype.element_ty), mask=on & (k >= N))
+    tl.store(dB_ptr + out + d, total.to(dB_ptr.dtype.element_ty), mask=on & (k < N))
+    tl.store(dC_ptr + out + d, total.to(dC_ptr.dtype.element_ty), mask=on & (k >= N))

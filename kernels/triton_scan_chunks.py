@@ -25,7 +25,7 @@ def _any_left(A, time, on, EVEN: tl.constexpr):
 
 
 @triton.jit(
-    do_not_specialize=["L", "T", "n_chunks", "sxb", "sdb", "szb", "sbb"],
+    do_not_specialize=["L", "T", "n_chunks"],
     do_not_specialize_on_alignment=["A_ptr", "added_ptr"],
 )
 def chunk_kernel(
@@ -59,11 +59,11 @@ def chunk_kernel(
         As = As + (load(A_ptr + (n[:, None] + g * GROUP) * D + d[None, :], on, EVEN) * LOG2E,)
         sums = sums + (tl.zeros([GROUP, BD], tl.float32),)
     bias = 0.0 if bias_ptr is None else load(bias_ptr + d, on_d, EVEN).to(tl.float32)
-    x_ptr += b * sxb + first * SX + d
-    dt_ptr += b * sdb + first * SD + d
-    B_ptr += b * sbb + first * SB + n
+    x_ptr += b * sxb + first * SX
+    dt_ptr += b * sdb + first * SD
+    B_ptr += b * sbb + first * SB
     if z_ptr is not None:
-        z_ptr += b * szb + first * SZ + d
+        z_ptr += b * szb + first * SZ
     if reset_ptr is not None:
         reset_ptr += b * L + first
 
@@ -82,15 +82,15 @@ def chunk_kernel(
                 for u in tl.static_range(U):
                     s = u if ADJOINT else U - 1 - u
                     live = at + s < left
-                    xs = xs + (load(x_ptr + (p + s) * SX, on_d & live, EVEN),)
-                    dts = dts + (load(dt_ptr + (p + s) * SD, on_d & live, EVEN, PAST_END),)
+                    xs = xs + (load(x_ptr + (p + s) * SX + d, on_d & live, EVEN),)
+                    dts = dts + (load(dt_ptr + (p + s) * SD + d, on_d & live, EVEN, PAST_END),)
                     rows = ()
                     for g in tl.static_range(top + 1):
                         on_n = (n + g * GROUP < N) & live
-                        rows = rows + (load(B_ptr + (p + s) * SB + g * GROUP, on_n, EVEN),)
+                        rows = rows + (load(B_ptr + (p + s) * SB + g * GROUP + n, on_n, EVEN),)
                     Bs = Bs + (rows,)
                     if ADJOINT and z_ptr is not None:
-                        zs = zs + (load(z_ptr + (p + s) * SZ, on_d & live, EVEN),)
+                        zs = zs + (load(z_ptr + (p + s) * SZ + d, on_d & live, EVEN),)
                     if reset_ptr is not None:
                         resets = resets + (load(reset_ptr + p + s, live, EVEN, 0),)
                 for u in tl.static_range(U):

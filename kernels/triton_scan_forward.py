@@ -11,7 +11,7 @@ UNROLL = 4  # steps whose loads are issued together, ahead of the arithmetic and
 # Alignment of the [N, D] tensors is hidden on purpose: without wide loads the compiler keeps all states of a channel in
 # one thread, and the sum over states needs no exchange between threads.
 @triton.jit(
-    do_not_specialize=["L", "T", "n_chunks", "sxb", "sdb", "szb", "sbb", "scb"],
+    do_not_specialize=["L", "T", "n_chunks"],
     do_not_specialize_on_alignment=["A_ptr", "start_ptr", "border_ptr", "final_ptr"],
 )
 def output_kernel(
@@ -44,32 +44,32 @@ def output_kernel(
         h = load(start_ptr + row.to(tl.int64) * (N * D) + nd, on, EVEN)
 
     first = chunk.to(tl.int64) * T
-    x_ptr += b * sxb + first * SX + d
-    dt_ptr += b * sdb + first * SD + d
-    B_ptr += b * sbb + first * SB + n
-    C_ptr += b * scb + first * SC + n
-    y_ptr += (b * L + first) * D + d
+    x_ptr += b * sxb + first * SX
+    dt_ptr += b * sdb + first * SD
+    B_ptr += b * sbb + first * SB
+    C_ptr += b * scb + first * SC
+    y_ptr += (b * L + first) * D
     if z_ptr is not None:
-        z_ptr += b * szb + first * SZ + d
+        z_ptr += b * szb + first * SZ
     if reset_ptr is not None:
         reset_ptr += b * L + first
-    border_ptr += (b * tl.cdiv(L, BLOCK) + first // BLOCK) * (N * D) + nd
+    border_ptr += (b * tl.cdiv(L, BLOCK) + first // BLOCK) * (N * D)
 
     PAST_END: tl.constexpr = float("-inf") if SOFTPLUS else 0.0  # a step of length zero leaves the state as it is
     left = tl.minimum(L - first, T).to(tl.int32)  # steps of this chunk
     for at in range(0, left, BLOCK):
-        store(border_ptr, h, on, EVEN)
+        store(border_ptr + nd, h, on, EVEN)
         border_ptr += N * D
         for i in range(0, BLOCK, U):
             xs, dts, zs, Bs, Cs, resets = (), (), (), (), (), ()
             for u in tl.static_range(U):
                 live = at + i + u < left
-                xs = xs + (load(x_ptr + u * SX, on_d & live, EVEN),)
-                dts = dts + (load(dt_ptr + u * SD, on_d & live, EVEN, PAST_END),)
-                Bs = Bs + (load(B_ptr + u * SB, on_n & live, EVEN),)
-                Cs = Cs + (load(C_ptr + u * SC, on_n & live, EVEN),)
+                xs = xs + (load(x_ptr + u * SX + d, on_d & live, EVEN),)
+                dts = dts + (load(dt_ptr + u * SD + d, on_d & live, EVEN, PAST_END),)
+                Bs = Bs + (load(B_ptr + u * SB + n, on_n & live, EVEN),)
+                Cs = Cs + (load(C_ptr + u * SC + n, on_n & live, EVEN),)
                 if z_ptr is not None:
-                    zs = zs + (load(z_ptr + u * SZ, on_d & live, EVEN),)
+                    zs = zs + (load(z_ptr + u * SZ + d, on_d & live, EVEN),)
                 if reset_ptr is not None:
                     resets = resets + (load(reset_ptr + u, live, EVEN, 0),)
             for u in tl.static_range(U):
@@ -82,7 +82,7 @@ def output_kernel(
                 if z_ptr is not None:
                     z = zs[u].to(tl.float32)
                     y *= z * sigmoid(z)
-                store(y_ptr + u * D, y, on_d & (at + i + u < left), EVEN)
+                store(y_ptr + u * D + d, y, on_d & (at + i + u < left), EVEN)
             x_ptr += U * SX
             dt_ptr += U * SD
             B_ptr += U * SB
