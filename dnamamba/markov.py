@@ -230,7 +230,9 @@ def fit_markov(corpus: Corpus, *, both_strands: bool = True, order: int = MAX_OR
 def _interpolate(found: NDArray[Any], lower: Float64, discount: float, strength: float) -> Float64:
     """p_k of every target from its counts [3, targets] and p_{k-1}."""
     mine, total, letters = found
-    higher = (np.maximum(mine - discount, 0.0) + (strength + discount * letters) * lower) / (total + strength)
+    higher = (np.maximum(mine - discount, 0.0) + (strength + discount * letters) * lower) / (
+        np.maximum(total, 0) + strength
+    )
     return np.asarray(np.where(total >= 0, higher, lower), dtype=np.float64)
 
 

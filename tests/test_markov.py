@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from memory_genomes import MemoryGenome, random_dna, random_genome
 
@@ -34,6 +34,7 @@ def _counted(runs, order):
     return counts
 
 
+@settings(deadline=None)
 @given(
     runs=st.lists(st.lists(st.sampled_from([0, 1, 2, 3, 4]), max_size=30), min_size=1, max_size=4),
     order=st.integers(0, 4),

@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dnamamba.packing import pack_epoch
@@ -22,6 +22,7 @@ def _stretches(draw):
     return np.array(rows, dtype=np.int64).T
 
 
+@settings(deadline=None)
 @given(table=_stretches(), key=st.integers(0, 2**63), data=st.data())
 def test_every_leftover_base_comes_once(table, key, data):
     start, end, first, last = table

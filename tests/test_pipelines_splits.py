@@ -4,7 +4,7 @@ import json
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from memory_genomes import MemoryGenome, random_genome
 
@@ -86,6 +86,7 @@ def test_one_short_contig_is_cut_all_the_same():
     assert all(splits.bases(part) > 300 for part in PARTS)
 
 
+@settings(deadline=None)
 @given(
     lengths=st.lists(st.integers(0, 300_000), min_size=1, max_size=8),
     other=st.lists(st.integers(-9000, 9000), min_size=8, max_size=8),

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dnamamba.sampling import below, choose, coin, hash_indices, key_of, mix, permute
@@ -13,6 +13,7 @@ def _permute(size, key, bound=None):
     return permute(every, np.full(size, size), np.full(size, key, dtype=np.uint64), bound or size)
 
 
+@settings(deadline=None)
 @given(size=st.integers(1, 700), key=st.integers(0, 2**64 - 1), spare=st.integers(0, 50))
 def test_permute_is_a_permutation(size, key, spare):
     assert sorted(_permute(size, key, size + spare).tolist()) == list(range(size))
