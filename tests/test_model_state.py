@@ -61,6 +61,18 @@ def test_chunks_shorter_than_the_convolution(dtype, size):
     _assert_same_state(state, after, TOLERANCE[dtype])
 
 
+@torch.no_grad()
+def test_long_chunks_are_the_whole(device):
+    """Lengths at which the engines work in chunks of their own, on the GPU where there is one."""
+    model, tokens = random_model().to(device), random_tokens(2, 3000).to(device)
+    reset = torch.zeros(2, 3000, dtype=torch.bool, device=device)
+    reset[0, [700, 1024]] = True
+    whole, after = model(tokens, None, reset)
+    pieces, state = _chunked(model, tokens, reset, [0, 1, 1000, 1024, 2999, 3000])
+    torch.testing.assert_close(pieces, whole, rtol=0, atol=1e-5)
+    _assert_same_state(state, after, 1e-5)
+
+
 @DTYPES
 @given(lengths=st.lists(st.integers(1, 15), min_size=2, max_size=6))
 @settings(max_examples=15, deadline=None)

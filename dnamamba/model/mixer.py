@@ -52,8 +52,9 @@ class MambaMixer(nn.Module):
             Output [B, L, d_model], in the dtype of the matrix work, and the state after the piece.
         """
         config = self.config
-        # x and z stay halves of one buffer: convolution and scan read them in place, 2 * d_inner apart.
-        x, z = self.in_proj(u).chunk(2, dim=-1)  # [B, L, d_inner] each
+        # Two products, not the halves of one: its backward would first have to copy dx and dz into one buffer.
+        to_x, to_z = self.in_proj.weight.chunk(2)
+        x, z = F.linear(u, to_x), F.linear(u, to_z)  # [B, L, d_inner] each
         x, tail = causal_conv1d(
             x,
             self.conv1d.weight.squeeze(1),
