@@ -1,11 +1,84 @@
 """Depthwise causal convolution with SiLU, a carried tail and resets, in [B, L, D] without a transpose."""
 
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+import torch
 from torch import Tensor
 
 from dnamamba.kernels import reference
 from dnamamba.kernels.engines import check_floats, check_reset, check_shape, choose
 
 _MAX_WIDTH = 8
+
+
+def _engine(name: str) -> ModuleType:
+    return import_module(f"dnamamba.kernels.{name}_conv")  # at first use: it imports numba or Triton
+
+
+@torch.library.custom_op("dnamamba::causal_conv1d", mutates_args=())
+def _conv(
+    x: Tensor, weight: Tensor, bias: Tensor | None, tail: Tensor | None, reset: Tensor | None, silu: bool, engine: str
+) -> Tensor:
+    y: Tensor = _engine(engine).conv_forward(x, weight, bias, tail, reset, silu)
+    return y
+
+
+@_conv.register_fake
+def _(
+    x: Tensor, weight: Tensor, bias: Tensor | None, tail: Tensor | None, reset: Tensor | None, silu: bool, engine: str
+) -> Tensor:
+    return x.new_empty(x.shape)
+
+
+@torch.library.custom_op("dnamamba::causal_conv1d_backward", mutates_args=())
+def _conv_backward(
+    dy: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, tail: Tensor | None, reset: Tensor | None,
+    silu: bool, engine: str,
+) -> list[Tensor]:  # fmt: skip
+    grads = _engine(engine).conv_backward(dy, x, weight, bias, tail, reset, silu)
+    return [x.new_empty(0) if grad is None else grad for grad in grads]  # an op cannot return None
+
+
+@_conv_backward.register_fake
+def _(
+    dy: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, tail: Tensor | None, reset: Tensor | None,
+    silu: bool, engine: str,
+) -> list[Tensor]:  # fmt: skip
+    return [x.new_empty(0) if t is None else t.new_empty(t.shape) for t in (x, weight, bias, tail)]
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    *tensors, ctx.silu, ctx.engine = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _differentiate(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+    tensors = ctx.saved_tensors
+    grads = _conv_backward(dy, *tensors, ctx.silu, ctx.engine)
+    # The reset, silu and the engine have none.
+    return *(None if t is None else g for t, g in zip(tensors[:4], grads, strict=True)), None, None, None
+
+
+_conv.register_autograd(_differentiate, setup_context=_save)
+
+
+def _new_tail(x: Tensor, initial_tail: Tensor | None, reset: Tensor | None, count: int) -> Tensor:
+    """The last `count` inputs, zeros where a reset hides them or none is known."""
+    batch, length, channels = x.shape
+    known = x[:, max(0, length - count) :]
+    before = count - known.shape[1]
+    earlier = (
+        x.new_zeros(batch, before, channels) if initial_tail is None else initial_tail[:, count - before :].to(x.dtype)
+    )
+    tail = torch.cat([earlier, known], 1)
+    if reset is None:
+        return tail
+    recent = torch.cat([reset.new_zeros(batch, before), reset[:, max(0, length - count) :]], 1)
+    # An input is hidden when a reset follows it.
+    later = recent.flip(1).cumsum(1).flip(1) - recent.long()
+    return torch.where((later == 0)[:, :, None], tail, torch.zeros_like(tail))
 
 
 def check_convolution(op: str, channels: int, weight: Tensor, bias: Tensor | None, activation: str | None) -> int:
@@ -56,6 +129,11 @@ def causal_conv1d(
     check_shape(op, "initial_tail", initial_tail, (batch, width - 1, channels), "[B, W-1, D]")
     check_reset(op, reset, (batch, length))
     check_floats(op, x=x, weight=weight, bias=bias, initial_tail=initial_tail)
-    choose(op, engine, x, weight, bias, initial_tail, reset)
-    y, tail = reference.causal_conv1d(x, weight, bias, activation=activation, initial_tail=initial_tail, reset=reset)
-    return (y, tail) if return_tail else y
+    engine = choose(op, engine, x, weight, bias, initial_tail, reset)
+    if engine == "reference":
+        y, tail = reference.causal_conv1d(
+            x, weight, bias, activation=activation, initial_tail=initial_tail, reset=reset
+        )
+        return (y, tail) if return_tail else y
+    y = _conv(x, weight, bias, initial_tail if width > 1 else None, reset, activation == "silu", engine)
+    return (y, _new_tail(x, initial_tail, reset, width - 1)) if return_tail else y

@@ -127,22 +127,22 @@ class _Pool:
 _POOL = _Pool()
 
 
-def _work(kernel: Any, job: Any, tasks: Iterator[int], scratch_floats: int) -> None:
+def _work(kernel: Any, job: Any, tasks: Iterator[int], scratch_floats: int, constants: tuple[float, ...]) -> None:
     memory = np.empty(scratch_floats * 4 + _ALIGNMENT, np.uint8)
     address = -(-memory.ctypes.data // _ALIGNMENT) * _ALIGNMENT
     for task in tasks:  # `next` of a range iterator holds the GIL: each task is taken once
-        kernel(job, task, address)
+        kernel(job, task, address, *constants)
 
 
-def run_tasks(kernel: Any, job: Any, tasks: int, scratch_floats: int) -> None:
+def run_tasks(kernel: Any, job: Any, tasks: int, scratch_floats: int, *constants: float) -> None:
     """Call `kernel(job, task, scratch)` for every task in range(tasks), on up to torch.get_num_threads() threads."""
     remaining = iter(range(tasks))
     helpers = min(torch.get_num_threads(), tasks) - 1
     if helpers < 1:
-        _work(kernel, job, remaining, scratch_floats)
+        _work(kernel, job, remaining, scratch_floats, constants)
         return
     executor = _POOL.executor(helpers)
-    futures = [executor.submit(_work, kernel, job, remaining, scratch_floats) for _ in range(helpers)]
-    _work(kernel, job, remaining, scratch_floats)  # this thread works too
+    futures = [executor.submit(_work, kernel, job, remaining, scratch_floats, constants) for _ in range(helpers)]
+    _work(kernel, job, remaining, scratch_floats, constants)  # this thread works too
     for future in futures:
         future.result()

@@ -1,6 +1,6 @@
 """The compiled selective scan, backward: chunks last to first, each walked forward again from its border, then back.
 
-With g[t] the gradient of h[t], gamma[t] = a[t] g[t] is what it hands to the step before: g[t] = C[t] dy[t] + gamma[t+1].
+With g[t] the gradient of h[t], gamma[t] = a[t] g[t] is what it hands on: g[t] = C[t] dy[t] + gamma[t+1].
 gamma is carried over chunks, and h[t-1] is kept, never rebuilt as (h[t] - dt B x) / a, which cancels for fast states.
 """
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from dnamamba.kernels.cpu_math import softplus
 from dnamamba.kernels.cpu_runtime import inlined
-from dnamamba.kernels.cpu_vector import LANES, load, load_flag, load_some, prefetch, store
+from dnamamba.kernels.cpu_vector import LANES, load, load_byte, load_some, prefetch, store
 
 CHUNK = 32  # steps; a state every CHUNK steps is kept for the backward: 1/8 of the bytes of x, dt, z, y at N = 16
 BLOCK = 4  # states walked together
@@ -56,7 +56,7 @@ def next_reset(reset: int, first: int, last: int) -> int:
     if reset == 0:
         return last
     for t in range(first, last):
-        if load_flag(reset, t):
+        if load_byte(reset, t) != 0:
             return t
     return last
 

@@ -101,6 +101,17 @@ _register_operator(operator.mul, lambda builder, a, b: builder.fmul(a, b))
 _register_operator(operator.truediv, lambda builder, a, b: builder.fdiv(a, b))
 
 fma = lane_function(3, fused)
+square_root = lane_function(1, lambda builder, a: external(builder, "llvm.sqrt.v16f32", VECTOR, [a]))
+
+
+def _fold(builder: Any, a: Any) -> Any:
+    for distance in (8, 4, 2, 1):
+        turned = builder.shuffle_vector(a, a, integers([i ^ distance for i in range(LANES)]))
+        a = builder.fadd(a, turned)
+    return a
+
+
+lane_sum = lane_function(1, _fold)  # the sum over the lanes, in all lanes
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -111,8 +122,12 @@ def zeros(typingctx: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def broadcast(typingctx: Any, value: Any) -> Any:
-    """One float32 in all lanes."""
-    return lanes(types.float32), lambda context, builder, sig, args: splat(builder, args[0])
+    """One number, rounded to float32, in all lanes."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return splat(builder, builder.fptrunc(args[0], _F32))
+
+    return lanes(types.float64), emit
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -176,14 +191,14 @@ def load_broadcast(typingctx: Any, address: Any, index: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def load_flag(typingctx: Any, address: Any, index: Any) -> Any:
-    """One byte as a truth value."""
+def load_byte(typingctx: Any, address: Any, index: Any) -> Any:
+    """One unsigned byte."""
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         byte = builder.load(_pointer(builder, args[0], args[1], ir.IntType(8), 1))
-        return builder.icmp_unsigned("!=", byte, ir.Constant(ir.IntType(8), 0))
+        return builder.zext(byte, _I64)
 
-    return types.boolean(types.intp, types.intp), emit
+    return types.intp(types.intp, types.intp), emit
 
 
 @intrinsic  # type: ignore[untyped-decorator]

@@ -1,9 +1,64 @@
 """RMSNorm fused with the residual addition; the residual stream stays in float32."""
 
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+import torch
 from torch import Tensor
 
 from dnamamba.kernels import reference
 from dnamamba.kernels.engines import check_floats, check_shape, choose
+
+
+def _engine(name: str) -> ModuleType:
+    return import_module(f"dnamamba.kernels.{name}_norm")  # at first use: it imports numba or Triton
+
+
+@torch.library.custom_op("dnamamba::rms_norm", mutates_args=())
+def _norm(x: Tensor, weight: Tensor, residual: Tensor | None, eps: float, engine: str) -> tuple[Tensor, Tensor]:
+    y, total = _engine(engine).norm_forward(x, weight, residual, eps)
+    return y, total
+
+
+@_norm.register_fake
+def _(x: Tensor, weight: Tensor, residual: Tensor | None, eps: float, engine: str) -> tuple[Tensor, Tensor]:
+    total = x.new_empty(0 if residual is None else x.shape, dtype=torch.float32)
+    return x.new_empty(x.shape), total
+
+
+@torch.library.custom_op("dnamamba::rms_norm_backward", mutates_args=())
+def _norm_backward(
+    dy: Tensor, dtotal: Tensor | None, total: Tensor, weight: Tensor, eps: float, engine: str
+) -> tuple[Tensor, Tensor]:
+    dx, dweight = _engine(engine).norm_backward(dy, dtotal, total, weight, eps)
+    return dx, dweight
+
+
+@_norm_backward.register_fake
+def _(
+    dy: Tensor, dtotal: Tensor | None, total: Tensor, weight: Tensor, eps: float, engine: str
+) -> tuple[Tensor, Tensor]:
+    return total.new_empty(total.shape, dtype=torch.float32), weight.new_empty(weight.shape)
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    x, weight, residual, ctx.eps, ctx.engine = inputs
+    ctx.x_dtype, ctx.residual_dtype = x.dtype, None if residual is None else residual.dtype
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(x if residual is None else output[1], weight)
+
+
+def _differentiate(ctx: Any, dy: Tensor | None, dtotal: Tensor | None) -> tuple[Tensor | None, ...]:
+    total, weight = ctx.saved_tensors
+    if dy is None:
+        dy = torch.zeros_like(total)
+    dx, dweight = _norm_backward(dy, dtotal, total, weight, ctx.eps, ctx.engine)
+    dresidual = None if ctx.residual_dtype is None else dx.to(ctx.residual_dtype)
+    return dx.to(ctx.x_dtype), dweight, dresidual, None, None
+
+
+_norm.register_autograd(_differentiate, setup_context=_save)
 
 
 def rms_norm(
@@ -32,6 +87,9 @@ def rms_norm(
     check_shape(op, "weight", weight, (x.shape[-1],), "[D]")
     check_shape(op, "residual", residual, tuple(x.shape), "the shape of x")
     check_floats(op, x=x, weight=weight, residual=residual)
-    choose(op, engine, x, weight, residual)
-    y, total = reference.rms_norm(x, weight, residual=residual, eps=eps)
+    engine = choose(op, engine, x, weight, residual)
+    if engine == "reference":
+        y, total = reference.rms_norm(x, weight, residual=residual, eps=eps)
+    else:
+        y, total = _norm(x, weight, residual, eps, engine)
     return y if residual is None else (y, total)
