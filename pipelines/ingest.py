@@ -89,11 +89,10 @@ def ingest(
                 raise _already(place)
             return whole
         source = open_source(source_path, names=names, gaps=gaps, unknown=unknown)
-        chosen = NameFilter(include, exclude)
+        chosen = NameFilter(include, exclude, label)
         lengths = [contig.length or 0 for contig in chosen(source.contigs())] if source.format == "2bit" else None
 
         def attributes() -> dict[str, Any]:
-            chosen.check(label)
             return {**extra, "source": {"format": source.format, **file.attributes(), **reading}}
 
         build(

@@ -143,36 +143,28 @@ def peek(contigs: Iterable[ContigStream]) -> tuple[list[int], bool, Iterator[Con
 class NameFilter:
     """Lets contigs through whose names fit the patterns (as of a shell, case counts)."""
 
-    def __init__(self, include: Sequence[str], exclude: Sequence[str]) -> None:
-        """Without `include`, every name that `exclude` does not hold fits."""
-        self._include, self._exclude = tuple(include), tuple(exclude)
-        self._passed = False
-        self._refused: list[str] = []
+    def __init__(self, include: Sequence[str], exclude: Sequence[str], label: str) -> None:
+        """Without `include`, every name that `exclude` does not hold fits. `label` is the source's name in messages."""
+        self._include, self._exclude, self._label = tuple(include), tuple(exclude), label
 
     def __call__(self, contigs: Iterable[ContigStream]) -> Iterator[ContigStream]:
-        """The contigs that fit."""
+        """The contigs that fit.
+
+        Raises:
+            InputError: at the end, when none did; patterns and names are shown.
+        """
+        passed, refused = False, list[str]()
         for contig in contigs:
             if self._fits(contig.name):
-                self._passed = True
+                passed = True
                 yield contig
-            elif len(self._refused) < 10:
-                self._refused.append(contig.name)
+            else:
+                refused.append(contig.name)
+        if refused and not passed:
+            patterns = [f"--include {p}" for p in self._include] + [f"--exclude {p}" for p in self._exclude]
+            shown = ", ".join(refused[:10]) + (" .." if len(refused) > 10 else "")
+            raise InputError(f"{self._label}: no contig is left by {' '.join(patterns)}; its names are {shown}")
 
     def _fits(self, name: str) -> bool:
         wanted = not self._include or any(fnmatchcase(name, pattern) for pattern in self._include)
         return wanted and not any(fnmatchcase(name, pattern) for pattern in self._exclude)
-
-    def check(self, label: str) -> None:
-        """Call at the end.
-
-        Raises:
-            InputError: no contig fitted.
-        """
-        if not self._passed and self._refused:
-            patterns = [
-                f"--{kind} {p}" for kind, ps in (("include", self._include), ("exclude", self._exclude)) for p in ps
-            ]
-            raise InputError(
-                f"{label}: no contig is left by {' '.join(patterns)}; its names are {', '.join(self._refused)}"
-                + (" .." if len(self._refused) == 10 else "")
-            )

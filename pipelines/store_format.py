@@ -89,7 +89,7 @@ def check_assembly_name(name: str) -> str:
     Raises:
         InputError: it is empty, too long, starts with a dot, or holds anything but letters, digits and . _ + -
     """
-    if not _ASSEMBLY.fullmatch(name) or name in ("zarr.json", "c"):
+    if not _ASSEMBLY.fullmatch(name) or name == "zarr.json":
         raise InputError(
             f"assembly name {name!r}: want 1 to 128 letters, digits and . _ + -, the first a letter or digit"
             " (give one with --assembly)"

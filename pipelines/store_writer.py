@@ -117,7 +117,7 @@ class AssemblyWriter:
         counts = {"crc32c": self._end // self.layout.chunk, "n_count": self._end // N_BLOCK}
         for name, dtype in _PARTS.items():
             path, size = self.folder / f"{name}.part", counts[name] * np.dtype(dtype).itemsize
-            if path.stat().st_size < size:
+            if not path.exists() or path.stat().st_size < size:
                 return False
             os.truncate(path, size)
         checksums = self._part("crc32c")
@@ -196,10 +196,10 @@ class AssemblyWriter:
             values = self._part(name)
             self._save(f"{name}/zarr.json", to_json(plain_document(f"uint{values.itemsize * 8}", len(values))))
             self._save(f"{name}/c/0", encode_plain(values))
-            (self.folder / f"{name}.part").unlink()
-        (self.folder / _JOURNAL).unlink()
         digests = {"contigs_crc32c": contigs_checksum(rows), "fingerprint": contigs_fingerprint(self.contigs)}
         self._save("zarr.json", to_json(group_document({**attributes, **digests, "contigs": rows})))
+        for name in (_JOURNAL, *(f"{name}.part" for name in _PARTS)):
+            (self.folder / name).unlink()
         for folder in (self.folder / "sequence" / "c", self.folder):
             sync_folder(folder)
 

@@ -1,0 +1,509 @@
+"""Ingest: what comes out is what went in, however the blocks fall, and nothing half-made is ever seen."""
+
+import errno
+import gzip
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from store_cases import random_bases, small_shards, write_fasta
+
+from dnamamba.errors import InputError
+from dnamamba.pipelines.export import export
+from dnamamba.pipelines.ingest import ingest, ingest_arrays
+from dnamamba.pipelines.ingest_source import default_assembly
+from dnamamba.pipelines.store import open_store
+from dnamamba.pipelines.store_intake import count_n, even_blocks
+from dnamamba.pipelines.store_lock import Workplace, assembly_lock
+from dnamamba.pipelines.store_writer import AssemblyWriter
+from dnamamba.pipelines.verify import verify
+
+FORK = multiprocessing.get_context("fork")
+
+
+@pytest.fixture
+def genome():
+    return {f"chr{i}": random_bases(3_000 * i % 20_011, i) for i in range(1, 13)}
+
+
+@pytest.fixture
+def fasta(tmp_path, genome):
+    return write_fasta(tmp_path / "toy.fa", genome)
+
+
+def _same(assembly, genome):
+    assert list(assembly.sizes) == list(genome)
+    for name, bases in genome.items():
+        assert np.array_equal(assembly[name], bases), name
+    assert verify(assembly) == []
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+names = st.lists(st.text("abcXYZ019|#._-:", min_size=1, max_size=8), min_size=1, max_size=6, unique=True)
+sequences = st.lists(st.binary(max_size=60), min_size=1, max_size=6)
+
+
+@given(names=names, parts=sequences, copies=st.integers(1, 200), width=st.integers(1, 90), jobs=st.integers(1, 4))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_round_trip(tmp_path, monkeypatch, names, parts, copies, width, jobs):
+    """Source -> store -> FASTA and 2bit, over many shards: the bytes of the source each time."""
+    letters = np.frombuffer(b"ACGTacgtNn", np.uint8)
+    genome = {
+        name: letters[np.frombuffer(parts[i % len(parts)] * copies, np.uint8) % 10] for i, name in enumerate(names)
+    }
+    if not sum(map(len, genome.values())):
+        return
+    with monkeypatch.context() as patch:
+        small_shards(patch)
+        folder = tmp_path / "case"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        source = write_fasta(folder / "toy.fa", genome, width)
+        first = ingest(source, folder / "s", jobs=jobs)
+        _same(first, genome)
+        for out, again in (("a.fa", "a"), ("b.fa.gz", "b"), ("c.2bit", "c")):
+            export(first, folder / out, width=width)
+            _same(ingest(folder / out, folder / "s", jobs=1), genome)
+            assert open_store(folder / "s")[again].fingerprint == first.fingerprint
+        assert (folder / "a.fa").read_bytes() == source.read_bytes()
+
+
+def test_attributes_say_where_it_came_from(tmp_path, fasta, genome):
+    import hashlib
+
+    assembly = ingest(fasta, tmp_path / "s", provenance={"who": "me"}, simulated=True)
+    source = assembly.attributes["source"]
+    assert (source["name"], source["format"], source["size"]) == ("toy.fa", "fasta", fasta.stat().st_size)
+    assert source["sha256"] == hashlib.sha256(fasta.read_bytes()).hexdigest()
+    assert assembly.attributes["simulated"] is True
+    assert assembly.attributes["provenance"] == {"who": "me"}
+    lower = sum(int(((bases & 0x20) != 0).sum()) for bases in genome.values())
+    assert assembly.attributes["lower_bases"] == lower
+
+
+@pytest.mark.parametrize("jobs", [1, 4])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_same_source_same_bytes(tmp_path, fasta, monkeypatch, jobs, streamed):
+    """Whatever the threads, for a source that is read ahead wholly and for one that is not."""
+    if streamed:
+        small_shards(monkeypatch)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    ingest(fasta, tmp_path / "one")
+    ingest(fasta, tmp_path / "two", jobs=jobs)
+    assert _files(tmp_path / "one") == _files(tmp_path / "two")
+    document = json.loads((tmp_path / "one" / "toy" / "zarr.json").read_text())
+    assert document["attributes"]["created"] == "2023-11-14T22:13:20Z"
+
+
+def test_time_is_all_that_differs(tmp_path, fasta, monkeypatch):
+    for name, epoch in (("one", "1"), ("two", "2")):
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
+        ingest(fasta, tmp_path / name)
+    one, two = _files(tmp_path / "one"), _files(tmp_path / "two")
+    assert [name for name in one if one[name] != two[name]] == ["toy/zarr.json"]
+    differing = zip(one["toy/zarr.json"].splitlines(), two["toy/zarr.json"].splitlines(), strict=True)
+    assert [a.split(b":")[0].strip() for a, b in differing if a != b] == [b'"created"']
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_nothing_is_left_behind(tmp_path, fasta, jobs):
+    store = tmp_path / "s"
+    ingest(fasta, store, jobs=jobs)
+    ingest(fasta, store, jobs=jobs, overwrite=True)
+    assert sorted(path.name for path in store.iterdir()) == ["toy", "zarr.json"]
+    assert sorted(path.name for path in (store / "toy").iterdir()) == ["crc32c", "n_count", "sequence", "zarr.json"]
+
+
+def test_an_assembly_that_is_there_stays(tmp_path, fasta):
+    ingest(fasta, tmp_path / "s")
+    before = _files(tmp_path / "s")
+    with pytest.raises(InputError, match=r"assembly 'toy' is there already; --overwrite"):
+        ingest(fasta, tmp_path / "s")
+    bad = tmp_path / "bad" / "toy.fa"
+    bad.parent.mkdir()
+    bad.write_text(">a\nACGT\n>b\nAC!T\n")
+    with pytest.raises(InputError, match="'b': base 3"):
+        ingest(bad, tmp_path / "s", overwrite=True)
+    assert _files(tmp_path / "s") == before
+    other = ingest_arrays([("x", "", random_bases(10))], tmp_path / "s", assembly="toy", overwrite=True)
+    assert other.sizes == {"x": 10}
+
+
+def test_without_an_exchange_of_folders_overwriting_takes_two_renames(tmp_path, fasta, monkeypatch, genome):
+    from dnamamba.pipelines import store_lock
+
+    monkeypatch.setattr(store_lock, "_exchange", lambda one, other: False)
+    store = tmp_path / "s"
+    ingest(fasta, store)
+    _same(ingest(fasta, store, overwrite=True), genome)
+    # A kill between the two renames: the next writer brings the old one back.
+    with assembly_lock(store, "toy") as place:
+        os.rename(place.final, place.folder / "old")
+        place.new.mkdir()  # so that the folder stays, as after a kill
+    assert open_store(store).assemblies == []
+    with pytest.raises(InputError, match="is there already"):
+        ingest(fasta, store)
+    _same(open_store(store)["toy"], genome)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"ACGT\n", "'>'"),
+        (b">a\nACGT\n>a\nACGT\n", "'a'"),
+        (b">p\nMEEPQSDPSVEPPLSQETFSDLWKLLPENN\n", "'p': base"),
+        (gzip.compress(b">a\n" + b"ACGTTGCA" * 5_000)[:-30], "truncated"),
+        (b">a\n>b\n", "no bases|no sequence"),
+        (b"\x1a\x41\x27\x43" + bytes(8) + b"\xff" * 40, "2bit"),
+    ],
+    ids=["empty", "no header", "two of a name", "protein", "cut gzip", "no bases", "lying 2bit"],
+)
+def test_a_bad_source_leaves_nothing(tmp_path, content, message):
+    source = tmp_path / "bad.fa"
+    source.write_bytes(content)
+    with pytest.raises(InputError, match=message) as caught:
+        ingest(source, tmp_path / "s")
+    assert "\n" not in str(caught.value)
+    assert str(source) in str(caught.value)
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_source_that_is_not_there(tmp_path):
+    with pytest.raises(InputError, match="No such file"):
+        ingest(tmp_path / "nothing.fa", tmp_path / "s")
+    with pytest.raises(InputError, match="is a folder"):
+        ingest(tmp_path, tmp_path / "s", assembly="x")
+    assert not (tmp_path / "s").exists()
+
+
+def test_places_that_are_no_store(tmp_path, fasta):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("precious")
+    with pytest.raises(InputError, match="holds other things"):
+        ingest(fasta, tmp_path / "full")
+    (tmp_path / "group").mkdir()
+    (tmp_path / "group" / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group", "attributes": {}}')
+    with pytest.raises(InputError, match="not a genome store"):
+        ingest(fasta, tmp_path / "group")
+    with pytest.raises(InputError, match="cannot be written"):
+        ingest(fasta, fasta / "s")
+    with pytest.raises(InputError, match="local folder"):
+        ingest(fasta, "s3://bucket/s")
+    assert sorted(path.name for path in (tmp_path / "full").iterdir()) == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("name", ["", ".hidden", "a/b", "..", "a b", "-x", "zarr.json", "ä", "x" * 200, "a\n"])
+def test_assembly_names(tmp_path, fasta, name):
+    with pytest.raises(InputError, match="assembly name"):
+        ingest(fasta, tmp_path / "s", assembly=name)
+    assert not (tmp_path / "s").exists()
+
+
+def test_default_assembly_names():
+    assert default_assembly("/a/b/hg38.fa.gz") == "hg38"
+    assert default_assembly("hg38.2bit") == "hg38"
+    assert default_assembly("GCF_1.2_x.FNA.bgz") == "GCF_1.2_x"
+    assert default_assembly("odd.txt") == "odd.txt"
+
+
+def test_names_that_arrays_may_not_have(tmp_path):
+    for name in ("", "a\x1b[2J", "\udc80"):
+        with pytest.raises(InputError, match="not printable"):
+            ingest_arrays([(name, "", random_bases(9))], tmp_path / "s", assembly="x")
+    with pytest.raises(InputError, match="two contigs are named 'a'"):
+        ingest_arrays([("a", "", random_bases(9))] * 2, tmp_path / "s", assembly="x")
+    with pytest.raises(InputError, match="base 3: '-' is no IUPAC letter"):
+        ingest_arrays([("a", "", np.frombuffer(b"AC-T", np.uint8))], tmp_path / "s", assembly="x")
+    with pytest.raises(InputError, match="want uint8"):
+        ingest_arrays([("a", "", np.zeros(4))], tmp_path / "s", assembly="x")
+    with pytest.raises(InputError, match="JSON"):
+        ingest_arrays([("a", "", random_bases(9))], tmp_path / "s", assembly="x", provenance={"a": object()})
+    contigs = [("a", "", random_bases(9)), ("b", "", random_bases(9))]
+    with pytest.raises(InputError, match="alias 'b' of contig 'a' is the name of another"):
+        ingest_arrays(contigs, tmp_path / "s", assembly="x", aliases={"b": "a"})
+    assert not (tmp_path / "s").exists()
+
+
+def test_patterns_choose_contigs(tmp_path, fasta):
+    some = ingest(fasta, tmp_path / "s", include=["chr1*", "chr2"], exclude=["*2"])
+    assert list(some.sizes) == ["chr1", "chr10", "chr11"]
+    with pytest.raises(InputError, match=r"no contig is left by --include CHR\* --exclude x; its names are chr1, chr2"):
+        ingest(fasta, tmp_path / "s", assembly="none", include=["CHR*"], exclude=["x"])
+    assert open_store(tmp_path / "s").assemblies == ["toy"]
+
+
+def test_a_pipe(tmp_path, genome, monkeypatch):
+    source = write_fasta(tmp_path / "toy.fa", genome)
+    with source.open("rb") as file:
+        monkeypatch.setattr(sys, "stdin", type("Stdin", (), {"buffer": file}))
+        with pytest.raises(InputError, match="--assembly"):
+            ingest("-", tmp_path / "s")
+        with pytest.raises(InputError, match="without --resume"):
+            ingest("-", tmp_path / "s", assembly="piped", resume=True)
+        assembly = ingest("-", tmp_path / "s", assembly="piped")
+    _same(assembly, genome)
+    assert assembly.attributes["source"]["sha256"] is None
+
+
+def test_a_source_that_changes_meanwhile(tmp_path, fasta):
+    def touch(contig, done, total):
+        os.utime(fasta, ns=(1, 1))
+
+    with pytest.raises(InputError, match="changed while it was read"):
+        ingest(fasta, tmp_path / "s", progress=touch)
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_full_disk(tmp_path, fasta, monkeypatch, number, jobs):
+    small_shards(monkeypatch)
+    calls = []
+
+    def full(*args):
+        calls.append(args)
+        if len(calls) > 5:
+            raise OSError(number, os.strerror(number))
+        return real(*args)
+
+    real = os.pwrite
+    monkeypatch.setattr(os, "pwrite", full)
+    words = "cannot be written" if number == errno.EIO else "no space left"
+    with pytest.raises(InputError, match=words):
+        ingest(fasta, tmp_path / "s", jobs=jobs)
+    assert not (tmp_path / "s").exists()
+
+
+def _die_at(target, method, count, *, after):
+    """Patch in a child: the process kills itself at the count-th call."""
+    real, calls = getattr(target, method), []
+
+    def dying(*args, **kwargs):
+        calls.append(method)
+        if len(calls) == count and not after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = real(*args, **kwargs)
+        if len(calls) == count:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(target, method, dying)
+
+
+def _run_and_die(fasta, store, overwrite, dying):
+    _die_at(*dying[:3], after=dying[3])
+    ingest(fasta, store, overwrite=overwrite, jobs=2)
+    os._exit(0)
+
+
+KILLS = [
+    (AssemblyWriter, "write", 1, False),
+    (AssemblyWriter, "write", 4, True),
+    (AssemblyWriter, "add", 3, False),
+    (AssemblyWriter, "add", 7, True),
+    (AssemblyWriter, "_append", 2, True),
+    (AssemblyWriter, "_append", 11, True),
+    (AssemblyWriter, "finish", 1, False),
+    (AssemblyWriter, "_save", 1, True),
+    (AssemblyWriter, "_save", 4, True),
+    (AssemblyWriter, "finish", 1, True),
+    (Workplace, "publish", 1, False),
+    (Workplace, "publish", 1, True),
+    (os, "rename", 1, True),
+]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("dying", KILLS, ids=lambda kill: f"{kill[1]}-{kill[2]}-{'after' if kill[3] else 'before'}")
+def test_killed_at_any_step_and_resumed(tmp_path, fasta, genome, monkeypatch, dying, overwrite):
+    small_shards(monkeypatch)
+    store = tmp_path / "s"
+    old = {"old": random_bases(5_000, 5)}
+    if overwrite:
+        ingest_arrays([("old", "", old["old"])], store, assembly="toy")
+    child = FORK.Process(target=_run_and_die, args=(fasta, store, overwrite, dying))
+    child.start()
+    child.join(60)
+    renamed = child.exitcode == 0  # with an overwrite nothing is renamed by os.rename
+    assert child.exitcode == -signal.SIGKILL or (overwrite and dying[0] is os)
+    if (store / "zarr.json").exists():  # what a reader sees is whole: the old one, the new one or none
+        for assembly in map(open_store(store).__getitem__, open_store(store).assemblies):
+            _same(assembly, old if "old" in assembly.sizes else genome)
+    journal = store / ".ingest" / "toy" / "new" / "journal"
+    finished = max(len(journal.read_bytes().splitlines()) - 1, 0) if journal.exists() else 0
+    worked = set()
+    made = ingest(
+        fasta, store, resume=True, overwrite=overwrite and not renamed, progress=lambda name, *_: worked.add(name)
+    )
+    _same(made, genome)
+    assert not worked & set(list(genome)[:finished]), "finished contigs were done again"
+    assert sorted(path.name for path in store.iterdir()) == ["toy", "zarr.json"]
+
+
+def test_killed_at_random_moments(tmp_path, genome):
+    """The real thing: SIGKILL from outside while a slow ingest runs, again and again, until one gets through."""
+    fasta = write_fasta(tmp_path / "toy.fa", genome)
+    random = np.random.default_rng(3)
+
+    def slow():
+        import time
+
+        ingest(fasta, tmp_path / "s", resume=True, progress=lambda *_: time.sleep(0.01))
+        os._exit(0)
+
+    kills = 0
+    for _ in range(40):
+        child = FORK.Process(target=slow)
+        child.start()
+        child.join(float(random.uniform(0.01, 0.12)))
+        if child.is_alive():
+            child.kill()
+            child.join()
+        kills += child.exitcode == -signal.SIGKILL
+        if child.exitcode == 0:
+            break
+    assert kills
+    _same(ingest(fasta, tmp_path / "s", resume=True), genome)
+
+
+def _interrupted(fasta, store, **kwargs):
+    def stop(name, done, total):
+        if name == "chr5":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ingest(fasta, store, progress=stop, **kwargs)
+
+
+def test_an_interruption_can_be_resumed(tmp_path, fasta, genome, monkeypatch):
+    _interrupted(fasta, tmp_path / "s")
+    with pytest.raises(InputError, match="no genome store"):
+        open_store(tmp_path / "s")
+    names = []
+    _same(ingest(fasta, tmp_path / "s", resume=True, progress=lambda name, *_: names.append(name)), genome)
+    assert names[0] == "chr5"
+    # Whole already: the same file again is no error, another one is.
+    assert ingest(fasta, tmp_path / "s", resume=True).sizes == {name: len(bases) for name, bases in genome.items()}
+    write_fasta(fasta, {"chr1": random_bases(7)})
+    with pytest.raises(InputError, match="is there already"):
+        ingest(fasta, tmp_path / "s", resume=True)
+
+
+def test_resume_wants_the_same_source_read_the_same_way(tmp_path, fasta, genome):
+    _interrupted(fasta, tmp_path / "s")
+    with pytest.raises(InputError, match=r"options was .* run without --resume"):
+        ingest(fasta, tmp_path / "s", resume=True, names="full")
+    os.utime(fasta, ns=(1, 1))
+    with pytest.raises(InputError, match=r"source was .* run without --resume"):
+        ingest(fasta, tmp_path / "s", resume=True)
+    _same(ingest(fasta, tmp_path / "s"), genome)  # from the start
+
+
+@pytest.mark.parametrize("file", ["sequence/c/0", "crc32c.part", "journal"])
+def test_what_waits_for_resume_is_not_believed(tmp_path, fasta, genome, file):
+    """A power cut may leave holes in what was written: then everything is done again."""
+    _interrupted(fasta, tmp_path / "s")
+    path = tmp_path / "s" / ".ingest" / "toy" / "new" / file
+    path.write_bytes(bytes(len(path.read_bytes())))
+    _same(ingest(fasta, tmp_path / "s", resume=True), genome)
+
+
+def _ingest_in_child(fasta, store, name, started, results):
+    def wait(*_):
+        started.set()
+        import time
+
+        time.sleep(0.05)
+
+    try:
+        ingest(fasta, store, assembly=name, progress=wait)
+        results.put("done")
+    except InputError as error:
+        results.put(str(error))
+
+
+@pytest.mark.parametrize("names", [("toy", "toy"), ("one", "two")], ids=["one assembly", "two assemblies"])
+def test_two_writers(tmp_path, fasta, genome, names):
+    started, results = FORK.Event(), FORK.Queue()
+    store = tmp_path / "s"
+    first = FORK.Process(target=_ingest_in_child, args=(fasta, store, names[0], started, results))
+    first.start()
+    assert started.wait(30)
+    second = FORK.Process(target=_ingest_in_child, args=(fasta, store, names[1], started, results))
+    second.start()
+    answers = sorted(results.get(timeout=60) for _ in range(2))
+    first.join(), second.join()
+    if names[0] == names[1]:
+        assert answers[1] == "done"
+        assert f"assembly 'toy' is being written by process {first.pid} on" in answers[0]
+    else:
+        assert answers == ["done", "done"]
+    for name in names:
+        _same(open_store(store)[name], genome)
+    assert not (store / ".ingest").exists()
+
+
+def test_many_writers_at_once(tmp_path, genome):
+    """Ten assemblies into a store that is not there yet: all race for the same folders."""
+    fasta = write_fasta(tmp_path / "toy.fa", {"chr1": genome["chr1"]})
+    results = FORK.Queue()
+    children = [
+        FORK.Process(target=_ingest_in_child, args=(fasta, tmp_path / "s", f"a{i}", FORK.Event(), results))
+        for i in range(10)
+    ]
+    for child in children:
+        child.start()
+    assert [results.get(timeout=60) for _ in children] == ["done"] * 10
+    for child in children:
+        child.join()
+    assert len(open_store(tmp_path / "s").assemblies) == 10
+    assert sorted(path.name for path in (tmp_path / "s").iterdir())[0] == "a0"
+
+
+def test_even_blocks_and_counts():
+    text = random_bases(10_000_000)
+    cuts = [0, 1, 5, 4_194_304, 4_194_305, 9_000_000, 9_000_000, 10_000_000]
+    pieces = [text[a:b] for a, b in pairwise(cuts)]
+    blocks = list(even_blocks(pieces, 1_024))
+    assert [bases for _, bases in blocks] == [4_194_304, 4_194_304, 1_611_392]
+    assert all(len(block) % 1_024 == 0 for block, _ in blocks)
+    assert np.array_equal(np.concatenate([block[:bases] for block, bases in blocks]), text)
+    for block, bases in blocks:
+        assert not block[bases:].any()
+        assert np.array_equal(count_n(block), np.isin(block, list(b"Nn")).reshape(-1, 1_024).sum(1))
+    assert count_n(np.full(2_048, ord("n"), np.uint8)).tolist() == [1_024, 1_024]
+
+
+def test_real_files(real_data, tmp_path, genome):
+    """Soft mask, N runs, duplicate first words, 10,000 contigs: every base as Biopython reads it."""
+    from Bio import SeqIO
+
+    store = tmp_path / "s"
+    for file in ("human/hg38.chr2_1-2333275.fa.gz", "nuclear/human.ENm001.hg16.fa.gz", "mito/human.fa"):
+        assembly = ingest(real_data / file, store)
+        with gzip.open(real_data / file, "rt") if file.endswith(".gz") else (real_data / file).open() as text:
+            theirs = {record.id: str(record.seq) for record in SeqIO.parse(text, "fasta")}
+        assert {name: assembly[name].tobytes().decode() for name in assembly.sizes} == theirs
+    chimp = real_data / "nuclear/chimp.ENm001.panTro1.fa.gz"
+    with pytest.raises(InputError, match="--names full"):
+        ingest(chimp, store)
+    assert len(ingest(chimp, store, names="full").contigs) == 2
+    for file in ("twobit/sacCer2.2bit", "twobit/gmod/out2.2bit"):
+        assembly = ingest(real_data / file, store)
+        with (real_data / file).open("rb") as binary:
+            for record in SeqIO.parse(binary, "twobit"):
+                assert assembly[record.id].tobytes() == bytes(record.seq)
+    assert len(assembly.contigs) == 10_000
