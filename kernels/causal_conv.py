@@ -11,6 +11,7 @@ from dnamamba.kernels import reference
 from dnamamba.kernels.engines import check_floats, check_reset, check_shape, choose
 
 _MAX_WIDTH = 8
+_FAST_WIDTH = 4  # taps in registers
 
 
 def _engine(name: str) -> ModuleType:
@@ -112,7 +113,7 @@ def causal_conv1d(
         initial_tail: the W-1 inputs before x, [B, W-1, D]; zeros when None.
         reset: [B, L] bool; nothing before a reset is seen at it or after it.
         return_tail: also return the last W-1 inputs, to be the next call's `initial_tail`.
-        engine: "triton", "cpu", "reference", or None: by device.
+        engine: "triton", "cpu", "reference", or None: by device, and the reference for more than 4 taps.
 
     Returns:
         y [B, L, D] in the dtype of x; with `return_tail` the pair of y and the tail [B, W-1, D] (zeros where a reset
@@ -129,6 +130,9 @@ def causal_conv1d(
     check_shape(op, "initial_tail", initial_tail, (batch, width - 1, channels), "[B, W-1, D]")
     check_reset(op, reset, (batch, length))
     check_floats(op, x=x, weight=weight, bias=bias, initial_tail=initial_tail)
+    if width > _FAST_WIDTH and engine not in (None, "reference"):
+        raise ValueError(f"{op}: engine={engine!r} takes at most {_FAST_WIDTH} taps, got {width}")
+    engine = "reference" if width > _FAST_WIDTH else engine
     engine = choose(op, engine, x, weight, bias, initial_tail, reset)
     if engine == "reference":
         y, tail = reference.causal_conv1d(

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from dnamamba.kernels.cpu_math import sigmoid
 from dnamamba.kernels.cpu_runtime import compiled, inlined, run_tasks
+from dnamamba.kernels.cpu_scan_layout import prefetch_rows
 from dnamamba.kernels.cpu_vector import (
     LANES,
     broadcast,
@@ -15,14 +16,14 @@ from dnamamba.kernels.cpu_vector import (
     load,
     load_byte,
     load_some,
-    prefetch,
     store,
     store_some,
     zeros,
 )
 
-TILE = 64  # steps a task: its rows stay in the second cache while the groups of channels pass over them
-_HALO = 7  # steps after the tile whose outputs see the tile, for the widest kernel
+TAPS = 4  # the widest kernel; narrower ones leave registers unused
+_TASK = 512  # steps a task
+_TILE = 32  # steps walked before the next group of channels: the rows stay in the first cache
 
 
 class _Conv(NamedTuple):
@@ -35,109 +36,153 @@ class _Conv(NamedTuple):
     x: int
     x_batch: int
     x_row: int
-    weight: int  # [W, D padded to whole groups]
+    weight: int  # [TAPS, D padded to whole groups]: row 0 meets the newest input
     bias: int  # [D padded]
     padded: int
     tail: int  # [B, W-1, D]
-    seen: int  # [B, L] bytes: how many inputs, the newest its own, an output sees
-    seen_batch: int
+    reset: int  # [B, L] bytes
     y: int  # [B, L, D]
     dy: int  # [B, L, D]
     dx: int  # [B, L, D]
     dtail: int  # [B, W-1, D]
-    dweight: int  # [tasks, W+1, D padded]; the last row is the bias
+    dweight: int  # [tasks, TAPS + 1, D padded]; the last row is the bias
 
 
 @inlined
-def _row(job: _Conv, batch: int, t: int) -> int:
-    """Address of input row t, of the tail for t < 0."""
+def _resets(job: _Conv, batch: int, t: int) -> bool:
+    return job.reset != 0 and t >= 0 and load_byte(job.reset, batch * job.length + t) != 0
+
+
+@inlined
+def _input(job: _Conv, batch: int, t: int, channel: int, count: int) -> Any:
+    """Input t, for t < 0 from the tail; zeros before everything known."""
     if t >= 0:
-        return job.x + 4 * (batch * job.x_batch + t * job.x_row)
-    return job.tail + 4 * (batch * (job.width - 1) + job.width - 1 + t) * job.channels
+        return load_some(job.x, batch * job.x_batch + t * job.x_row + channel, count)
+    if job.tail != 0 and t > -job.width:
+        return load_some(job.tail, (batch * (job.width - 1) + job.width - 1 + t) * job.channels + channel, count)
+    return zeros()
 
 
 @inlined
-def _before_activation(job: _Conv, batch: int, t: int, seen: int, channel: int, count: int) -> Any:
-    total = load(job.bias, channel)
-    for j in range(seen):
-        tap = load(job.weight, (job.width - 1 - j) * job.padded + channel)
-        total = fma(tap, load_some(_row(job, batch, t - j), channel, count), total)
-    return total
+def _before(job: _Conv, batch: int, start: int, channel: int, count: int) -> Any:
+    """What output `start` sees of the three inputs before it, but for a reset at `start` itself."""
+    x1, x2, x3 = zeros(), zeros(), zeros()
+    if job.width > 1:
+        x1 = _input(job, batch, start - 1, channel, count)
+        if job.width > 2 and not _resets(job, batch, start - 1):
+            x2 = _input(job, batch, start - 2, channel, count)
+            if job.width > 3 and not _resets(job, batch, start - 2):
+                x3 = _input(job, batch, start - 3, channel, count)
+    return x1, x2, x3
+
+
+@inlined
+def _shifted(job: _Conv, x0: Any, x1: Any, x2: Any) -> Any:
+    """One step later; a register that the kernel is too narrow for stays zero (a zero tap times infinity is NaN)."""
+    none = zeros()
+    return (x0 if job.width > 1 else none), (x1 if job.width > 2 else none), (x2 if job.width > 3 else none)
 
 
 @compiled
 def _conv_forward(job: Any, task: int, scratch: int) -> None:
-    tiles = -(-job.length // TILE)
-    batch, start = task // tiles, task % tiles * TILE
-    for t in range(start, min(start + TILE, job.length)):
-        seen = load_byte(job.seen, batch * job.seen_batch + t)
-        out = (batch * job.length + t) * job.channels
+    tasks = -(-job.length // _TASK)
+    batch, begin = task // tasks, task % tasks * _TASK
+    end = min(begin + _TASK, job.length)
+    for start in range(begin, end, _TILE):
+        stop = min(start + _TILE, end)
+        prefetch_rows(job.x + 4 * (batch * job.x_batch + start * job.x_row), job.x_row, stop - start, 0, job.channels)
         for channel in range(0, job.channels, LANES):
             count = min(LANES, job.channels - channel)
-            value = _before_activation(job, batch, t, seen, channel, count)
-            if job.silu:
-                value = value * sigmoid(value)
-            store_some(job.y, out + channel, value, count)
+            w0, w1 = load(job.weight, channel), load(job.weight, job.padded + channel)
+            w2, w3 = load(job.weight, 2 * job.padded + channel), load(job.weight, 3 * job.padded + channel)
+            bias = load(job.bias, channel)
+            x1, x2, x3 = _before(job, batch, start, channel, count)
+            for t in range(start, stop):
+                if _resets(job, batch, t):
+                    x1, x2, x3 = zeros(), zeros(), zeros()
+                x0 = load_some(job.x, batch * job.x_batch + t * job.x_row + channel, count)
+                value = fma(w0, x0, fma(w1, x1, fma(w2, x2, fma(w3, x3, bias))))
+                if job.silu:
+                    value = value * sigmoid(value)
+                store_some(job.y, (batch * job.length + t) * job.channels + channel, value, count)
+                x1, x2, x3 = _shifted(job, x0, x1, x2)
+
+
+@inlined
+def _activation_gradient(
+    job: _Conv, batch: int, start: int, stop: int, channel: int, count: int, sums: int, scratch: int
+) -> None:
+    """Fill scratch with the gradient before SiLU of all outputs that see the tile; add up dweight."""
+    w0, w1 = load(job.weight, channel), load(job.weight, job.padded + channel)
+    w2, w3 = load(job.weight, 2 * job.padded + channel), load(job.weight, 3 * job.padded + channel)
+    bias, one = load(job.bias, channel), broadcast(1.0)
+    s0, s1, s2 = load(sums, 0), load(sums, job.padded), load(sums, 2 * job.padded)
+    s3, s4 = load(sums, 3 * job.padded), load(sums, 4 * job.padded)
+    x1, x2, x3 = _before(job, batch, start, channel, count)
+    for t in range(start, min(stop + job.width - 1, job.length)):
+        if _resets(job, batch, t):
+            x1, x2, x3 = zeros(), zeros(), zeros()
+        x0 = load_some(job.x, batch * job.x_batch + t * job.x_row + channel, count)
+        grad = load_some(job.dy, (batch * job.length + t) * job.channels + channel, count)
+        if job.silu:
+            value = fma(w0, x0, fma(w1, x1, fma(w2, x2, fma(w3, x3, bias))))
+            s = sigmoid(value)
+            grad = grad * fma(value * s, one - s, s)
+        store(scratch, (t - start) * LANES, grad)
+        if t < stop:
+            s0, s1, s2, s3 = fma(grad, x0, s0), fma(grad, x1, s1), fma(grad, x2, s2), fma(grad, x3, s3)
+            s4 = s4 + grad
+        x1, x2, x3 = _shifted(job, x0, x1, x2)
+    store(sums, 0, s0)
+    store(sums, job.padded, s1)
+    store(sums, 2 * job.padded, s2)
+    store(sums, 3 * job.padded, s3)
+    store(sums, 4 * job.padded, s4)
+
+
+@inlined
+def _input_gradient(job: _Conv, batch: int, start: int, stop: int, channel: int, count: int, scratch: int) -> None:
+    """Walk the scratch back: dx of the tile, and of the tail before the first tile."""
+    w0, w1 = load(job.weight, channel), load(job.weight, job.padded + channel)
+    w2, w3 = load(job.weight, 2 * job.padded + channel), load(job.weight, 3 * job.padded + channel)
+    g1, g2, g3 = zeros(), zeros(), zeros()
+    last = min(stop + job.width - 1, job.length) - 1
+    first = 1 - job.width if start == 0 and job.dtail != 0 else start
+    for back in range(last - first + 1):
+        t = last - back
+        g0 = load(scratch, (t - start) * LANES) if t >= 0 else zeros()
+        total = fma(w0, g0, fma(w1, g1, fma(w2, g2, w3 * g3)))
+        if 0 <= t < stop:
+            store_some(job.dx, (batch * job.length + t) * job.channels + channel, total, count)
+        elif t < 0:
+            store_some(job.dtail, (batch * (job.width - 1) + job.width - 1 + t) * job.channels + channel, total, count)
+        g1, g2, g3 = _shifted(job, g0, g1, g2)
+        if _resets(job, batch, t):  # no output from here on sees an earlier input
+            g1, g2, g3 = zeros(), zeros(), zeros()
 
 
 @compiled
 def _conv_backward(job: Any, task: int, scratch: int) -> None:
-    """dx of the tile's inputs (and of the tail, in the first tile), and the tile's part of dweight and dbias."""
-    tiles = -(-job.length // TILE)
-    batch, start = task // tiles, task % tiles * TILE
-    stop = min(start + TILE, job.length)
-    reach = min(stop + job.width - 1, job.length)  # these outputs see inputs of the tile
-    first = start - (job.width - 1) if start == 0 and job.tail != 0 else start
-    for t in range(start, reach):
+    tasks = -(-job.length // _TASK)
+    batch, begin = task // tasks, task % tasks * _TASK
+    end = min(begin + _TASK, job.length)
+    sums = job.dweight + 4 * task * (TAPS + 1) * job.padded
+    for i in range(0, (TAPS + 1) * job.padded, LANES):
+        store(sums, i, zeros())
+    for start in range(begin, end, _TILE):
+        stop = min(start + _TILE, end)
+        prefetch_rows(job.x + 4 * (batch * job.x_batch + start * job.x_row), job.x_row, stop - start, 0, job.channels)
+        rows = job.dy + 4 * (batch * job.length + start) * job.channels
+        prefetch_rows(rows, job.channels, stop - start, 0, job.channels)
         for channel in range(0, job.channels, LANES):
-            prefetch(_row(job, batch, t), channel)
-            prefetch(job.dy, (batch * job.length + t) * job.channels + channel)
-    for channel in range(0, job.channels, LANES):
-        count = min(LANES, job.channels - channel)
-        sums = job.dweight + 4 * (task * (job.width + 1) * job.padded + channel)
-        for j in range(job.width + 1):
-            store(sums, j * job.padded, zeros())
-        for t in range(start, reach):
-            seen = load_byte(job.seen, batch * job.seen_batch + t)
-            grad = load_some(job.dy, (batch * job.length + t) * job.channels + channel, count)
-            if job.silu:
-                value = _before_activation(job, batch, t, seen, channel, count)
-                s = sigmoid(value)
-                grad = grad * fma(value * s, broadcast(1.0) - s, s)
-            store(scratch, (t - start) * LANES, grad)
-            if t < stop:
-                for j in range(seen):
-                    at = (job.width - 1 - j) * job.padded
-                    store(sums, at, fma(grad, load_some(_row(job, batch, t - j), channel, count), load(sums, at)))
-                at = job.width * job.padded
-                store(sums, at, load(sums, at) + grad)
-        for t in range(first, stop):
-            total = zeros()
-            for j in range(max(0, start - t), min(job.width, reach - t)):
-                if load_byte(job.seen, batch * job.seen_batch + t + j) <= j:
-                    break  # a reset lies between: later outputs do not see this input either
-                tap = load(job.weight, (job.width - 1 - j) * job.padded + channel)
-                total = fma(tap, load(scratch, (t + j - start) * LANES), total)
-            if t >= 0:
-                store_some(job.dx, (batch * job.length + t) * job.channels + channel, total, count)
-            else:
-                store_some(
-                    job.dtail, (batch * (job.width - 1) + job.width - 1 + t) * job.channels + channel, total, count
-                )
+            count = min(LANES, job.channels - channel)
+            _activation_gradient(job, batch, start, stop, channel, count, sums + 4 * channel, scratch)
+            _input_gradient(job, batch, start, stop, channel, count, scratch)
 
 
 def _rows(tensor: Tensor) -> Tensor:
     tensor = tensor.detach().to(torch.float32)
     return tensor if tensor.stride(-1) == 1 else tensor.contiguous()
-
-
-def _seen(length: int, width: int, tail: Tensor | None, reset: Tensor | None) -> Tensor:
-    """uint8 [B or 1, L]: how many inputs, the newest its own, each output sees."""
-    position = torch.arange(length)
-    start = torch.full((1, length), -width if tail is not None else 0)  # the first input that is known
-    if reset is not None:
-        start = torch.where(reset, position, start).cummax(1).values
-    return (position - start + 1).clamp_max(width).to(torch.uint8)
 
 
 class _Prepared:
@@ -149,13 +194,14 @@ class _Prepared:
         channels, self.width = weight.shape
         self.padded = -(-channels // LANES) * LANES
         self.x = _rows(x)
-        self.weight = F.pad(weight.detach().float().t(), (0, self.padded - channels)).contiguous()
+        newest_first = weight.detach().float().t().flip(0)
+        self.weight = F.pad(newest_first, (0, self.padded - channels, 0, TAPS - self.width)).contiguous()
         self.bias = torch.zeros(self.padded)
         if bias is not None:
             self.bias[:channels] = bias.detach()
         self.tail = None if tail is None else tail.detach().float().contiguous()
-        self.seen = _seen(x.shape[1], self.width, tail, reset)
-        self.tasks = x.shape[0] * -(-x.shape[1] // TILE)
+        self.reset = None if reset is None else reset.detach().contiguous()
+        self.tasks = x.shape[0] * -(-x.shape[1] // _TASK)
 
     def job(self, activation: bool, **results: Tensor | None) -> _Conv:
         addresses = dict.fromkeys(("y", "dy", "dx", "dtail", "dweight"), 0)
@@ -172,8 +218,7 @@ class _Prepared:
             bias=self.bias.data_ptr(),
             padded=self.padded,
             tail=0 if self.tail is None else self.tail.data_ptr(),
-            seen=self.seen.data_ptr(),
-            seen_batch=0 if self.seen.shape[0] == 1 else self.seen.shape[1],
+            reset=0 if self.reset is None else self.reset.data_ptr(),
             **addresses,
         )
 
@@ -197,13 +242,13 @@ def conv_backward(
     dy = dy.detach().float().contiguous()
     dx = torch.empty(x.shape)
     dtail = None if tail is None else torch.empty(tail.shape)
-    partial = torch.empty(call.tasks, call.width + 1, call.padded)
+    partial = torch.empty(call.tasks, TAPS + 1, call.padded)
     job = call.job(activation, dy=dy, dx=dx, dtail=dtail, dweight=partial)
-    run_tasks(_conv_backward, job, call.tasks, (TILE + _HALO) * LANES)
+    run_tasks(_conv_backward, job, call.tasks, (_TILE + TAPS) * LANES)
     sums = partial.sum(0)[:, : x.shape[2]]
     return (
         dx.to(x.dtype),
-        sums[:-1].t().to(weight.dtype).clone(memory_format=torch.contiguous_format),
+        sums[: call.width].flip(0).t().to(weight.dtype).clone(memory_format=torch.contiguous_format),
         None if bias is None else sums[-1].to(bias.dtype).clone(),
         None if dtail is None or tail is None else dtail.to(tail.dtype),
     )

@@ -19,7 +19,7 @@ from dnamamba.kernels.cpu_vector import (
     zeros,
 )
 
-_TILE = 256  # rows a task
+_TILE = 512  # rows a task
 
 
 class _Norm(NamedTuple):

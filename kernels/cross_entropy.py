@@ -1,10 +1,62 @@
 """Cross-entropy of a linear head, slice by slice along the sequence: the logits never exist whole."""
 
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from dnamamba.kernels import reference
 from dnamamba.kernels.engines import check_floats, check_shape, choose
+
+
+def _engine(name: str) -> ModuleType:
+    return import_module(f"dnamamba.kernels.{name}_cross_entropy")  # at first use: one of them imports Triton
+
+
+@torch.library.custom_op("dnamamba::linear_cross_entropy", mutates_args=())
+def _loss(
+    hidden: Tensor, weight: Tensor, targets: Tensor, ignore_index: int, letters: int, engine: str
+) -> tuple[Tensor, Tensor]:
+    total, count = _engine(engine).loss_forward(hidden, weight, targets, ignore_index, letters)
+    return total, count
+
+
+@_loss.register_fake
+def _(
+    hidden: Tensor, weight: Tensor, targets: Tensor, ignore_index: int, letters: int, engine: str
+) -> tuple[Tensor, Tensor]:
+    return hidden.new_empty((), dtype=torch.float32), targets.new_empty(())
+
+
+@torch.library.custom_op("dnamamba::linear_cross_entropy_backward", mutates_args=())
+def _loss_backward(
+    dloss: Tensor, hidden: Tensor, weight: Tensor, targets: Tensor, ignore_index: int, letters: int, engine: str
+) -> tuple[Tensor, Tensor]:
+    dhidden, dweight = _engine(engine).loss_backward(dloss, hidden, weight, targets, ignore_index, letters)
+    return dhidden, dweight
+
+
+@_loss_backward.register_fake
+def _(
+    dloss: Tensor, hidden: Tensor, weight: Tensor, targets: Tensor, ignore_index: int, letters: int, engine: str
+) -> tuple[Tensor, Tensor]:
+    return hidden.new_empty(hidden.shape), weight.new_empty(weight.shape)
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    hidden, weight, targets, *ctx.settings = inputs
+    ctx.mark_non_differentiable(output[1])
+    ctx.save_for_backward(hidden, weight, targets)
+
+
+def _differentiate(ctx: Any, dloss: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
+    # The logits are made again: they are cheap at 16 tokens, and nothing of their size is kept.
+    return *_loss_backward(dloss, *ctx.saved_tensors, *ctx.settings), None, None, None, None
+
+
+_loss.register_autograd(_differentiate, setup_context=_save)
 
 
 def linear_cross_entropy(
@@ -43,5 +95,9 @@ def linear_cross_entropy(
     if letters is not None and not 1 <= letters <= weight.shape[0]:
         raise ValueError(f"{op}: letters must be in 1..V={weight.shape[0]}, got {letters}")
     check_floats(op, hidden=hidden, weight=weight)
-    choose(op, engine, hidden, weight, targets)
-    return reference.linear_cross_entropy(hidden, weight, targets, ignore_index=ignore_index, letters=letters)
+    engine = choose(op, engine, hidden, weight, targets)
+    if engine == "reference":
+        return reference.linear_cross_entropy(hidden, weight, targets, ignore_index=ignore_index, letters=letters)
+    letters = weight.shape[0] if letters is None else letters
+    total, count = _loss(hidden, weight, targets, ignore_index, letters, engine)
+    return total, count

@@ -168,7 +168,7 @@ def linear_cross_entropy(
     Args:
         hidden: [B, L, D].
         weight: [V, D].
-        targets: [B, L] int64, each in [0, letters) or `ignore_index`.
+        targets: [B, L] int64, each in [0, letters) or `ignore_index`; any other makes the sum NaN.
         letters: the softmax runs over the first `letters` tokens only; None is all V.
 
     Returns:
@@ -176,6 +176,9 @@ def linear_cross_entropy(
     """
     dtype = _working_dtype(hidden, weight)
     letters = weight.shape[0] if letters is None else letters
-    logits = hidden.to(dtype) @ weight[:letters].to(dtype).T  # [B, L, letters]
-    loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=ignore_index, reduction="sum")
-    return loss, (targets != ignore_index).sum()
+    with torch.autocast(hidden.device.type, enabled=False):
+        logp = (hidden.to(dtype) @ weight[:letters].to(dtype).T).log_softmax(-1)  # [B, L, letters]
+    picked = logp.gather(2, targets.clamp(0, letters - 1)[:, :, None])[:, :, 0]
+    picked = torch.where((targets >= 0) & (targets < letters), picked, torch.nan)
+    counts = targets != ignore_index
+    return -torch.where(counts, picked, 0.0).sum(), counts.sum()
