@@ -6,12 +6,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from dnamamba.errors import InputError
+from dnamamba.pipelines.bgzip import BgzipWriter
 from dnamamba.pipelines.store import Assembly
 from dnamamba.pipelines.twobit_writer import write_twobit
 
@@ -21,7 +22,7 @@ _BLOCK = 1 << 22
 
 
 class _Sink(Protocol):
-    def write(self, data: Any, /) -> Any: ...
+    def write(self, data: bytes, /) -> object: ...
 
 
 def export(
@@ -55,10 +56,8 @@ def export(
             with part.open("wb") as file:
                 write_twobit(assembly, file, progress)
         elif path.suffix in (".gz", ".bgz"):
-            import pysam
-
-            with pysam.BGZFile(str(part), "wb") as file:
-                _fasta(assembly, file, width, progress)
+            with part.open("wb") as file, BgzipWriter(file) as packed:
+                _fasta(assembly, packed, width, progress)
         else:
             with part.open("wb") as file:
                 _fasta(assembly, file, width, progress)

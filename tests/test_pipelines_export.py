@@ -84,7 +84,7 @@ def test_2bit_is_read_back_by_others(tmp_path, masked, monkeypatch, block):
     want = {name: text.decode() for name, text in MASKED.items()}
     with (tmp_path / "out.2bit").open("rb") as file:
         assert {record.id: str(record.seq) for record in SeqIO.parse(file, "twobit")} == want
-    del want["empty"]  # py2bit does not read contigs without bases
+    del want["empty"]  # py2bit refuses contigs without bases
     theirs = py2bit.open(str(tmp_path / "out.2bit"), True)
     assert {name: theirs.sequence(name) for name in want} == {
         # py2bit gives N in upper case whatever the mask says
