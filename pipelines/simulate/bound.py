@@ -1,7 +1,7 @@
 """How well any reader can tell the species: one who knows the process and the libraries, but never saw the loci.
 
-Two kinds of evidence stand in a stretch of L bases: young elements, each private to one clade, and the lineage's
-mutation spectrum, which shifts the counts of substitutions by a little. Formulae in docs/simulator.md, "Telling species".
+Two kinds of evidence stand in a stretch of L bases: young elements, each private to one clade, and the mutation
+spectrum of the lineage, which shifts the counts of substitutions by a little. Formulae: docs/simulator.md, "Species".
 """
 
 from itertools import product
@@ -62,11 +62,11 @@ def library_accuracy(config: SimulateConfig, length: int) -> float:
     For every set of clades seen: the chance of the likeliest species. Within a clade all species carry its elements at
     one density and the others never, so seen or not is all there is to know.
     """
-    total = sum(max(column) for column in _seen_table(config, length).T)
+    total = sum(max(column) for column in seen_table(config, length).T)
     return float(total / len(SPECIES))
 
 
-def _seen_table(config: SimulateConfig, length: int) -> Floats:
+def seen_table(config: SimulateConfig, length: int) -> Floats:
     """P(set of clades seen | species), [5, 2 ** clades]."""
     rows = []
     for species in range(len(SPECIES)):
@@ -129,7 +129,7 @@ def species_accuracy(config: SimulateConfig, length: int) -> float:
 
     The spectrum's part is Gaussian and is averaged over fixed draws (standard error under 0.002).
     """
-    seen = _seen_table(config, length)  # [5, sets]
+    seen = seen_table(config, length)  # [5, sets]
     means = spectrum_means(config) * np.sqrt(length)
     noise = stream(config.seed, "species bound").standard_normal((_DRAWS, means.shape[1]))
     correct = 0.0

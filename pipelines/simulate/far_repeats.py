@@ -1,8 +1,8 @@
 """Families private to one contig, their copies at log-uniform distances: what makes far context pay.
 
-Every contig has families of its own, drawn afresh, so a family met in training says nothing about a test contig:
-a reader can only know it from an earlier copy in the same contig. A copy lies at a distance from the one before it that is
-log-uniform in [2^8, 2^20), so each doubling of the context brings the same share of copies into sight.
+Every contig has families of its own, drawn afresh, so a family met in training says nothing about a test contig: only
+an earlier copy in the same contig does. A copy lies at a distance from the one before it that is log-uniform in
+[2^8, 2^20), so each doubling of the context brings the same share of copies into sight.
 """
 
 from dataclasses import dataclass
