@@ -47,11 +47,12 @@ def export(
     if width < 0:
         raise InputError(f"line width {width}: want 0 or more bases a line")
     if os.fspath(out) == "-":
-        _fasta(assembly, sys.stdout.buffer, width, progress)
-        sys.stdout.buffer.flush()
+        with _one_sentence("standard output"):
+            _fasta(assembly, sys.stdout.buffer, width, progress)
+            sys.stdout.buffer.flush()
         return
     path = Path(out)
-    with _appearing(path) as part:
+    with _one_sentence(str(path)), _appearing(path) as part:
         if path.suffix == ".2bit":
             with part.open("wb") as file:
                 write_twobit(assembly, file, progress)
@@ -94,11 +95,17 @@ def _appearing(path: Path) -> Iterator[Path]:
         yield part
         if not direct:
             os.replace(part, path)
-    except OSError as error:
-        if error.errno == errno.EPIPE:
-            raise
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
     finally:
         if not direct:
             with suppress(OSError):  # gone already when all went well
                 part.unlink()
+
+
+@contextmanager
+def _one_sentence(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # the reader has gone: no failure of ours
+            raise
+        raise InputError(f"{what}: cannot be written: {error.strerror or error}") from None

@@ -2,8 +2,8 @@
 
     python tests/benchmarks/bench_store.py [--bases 200_000_000] [--repeats 7] [--folder DIR] [--json FILE]
 
-One contig of random letters with runs of N and of lower case. Windows are warm: every chunk was touched before. A window
-is a new array on both sides. Ingest is timed to the end, synchronisation with the disk included.
+One contig of random letters with runs of N and of lower case. Windows are warm: every chunk was touched before. A
+window is a new array on both sides. Ingest is timed to the end, synchronisation with the disk included.
 """
 
 import argparse
