@@ -72,10 +72,8 @@ def make_batch(bases: torch.Tensor, reset: torch.Tensor | None, alphabet: Alphab
     if reset is not None:
         tokens.masked_fill_(reset, alphabet.start)
     targets = bases.long()
-    if len(alphabet.targets) < alphabet.size:
-        counted = torch.zeros(alphabet.size, dtype=torch.bool, device=bases.device)
-        counted[list(alphabet.targets)] = True
-        targets.masked_fill_(~counted[targets], IGNORED)
+    if len(alphabet.targets) < alphabet.size:  # the tokens that count are the first ones of an alphabet
+        targets.masked_fill_(bases >= len(alphabet.targets), IGNORED)
     return Batch(tokens=tokens, targets=targets, reset=reset)
 
 

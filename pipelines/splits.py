@@ -219,15 +219,15 @@ def _deal_whole(families: Sequence[Family], config: SplitConfig) -> Labelled:
         return sum(locus.length for locus in family.loci)
 
     drawn = sorted(families, key=lambda one: hashlib.sha256(one.name.encode()).digest())
-    total = sum(map(bases, drawn))
     labelled: Labelled = []
     if len(drawn) >= 3:
         largest = max(drawn, key=lambda one: (bases(one), one.name))
         drawn.remove(largest)
         labelled += _whole("train", largest)
+        rest = sum(map(bases, drawn))  # one giant family must not make all the others its held-out share
         for part, fraction in (("test", config.test_fraction), ("valid", config.valid_fraction)):
             got = 0
-            while drawn and got < fraction * total:
+            while drawn and got < fraction * rest:
                 family = drawn.pop()
                 got += bases(family)
                 labelled += _whole(part, family)

@@ -7,12 +7,14 @@ import pytest
 import torch
 from memory_genomes import MemoryGenome, random_dna, random_genome
 
-from dnamamba.corpus import build_corpus, parse_store
+from dnamamba.corpus import build_corpus, open_corpus, parse_store
 from dnamamba.curriculum import CurriculumConfig, Stage
 from dnamamba.data import IGNORED, TrainingBatches, TrainingData, make_batch, read_window, training_loader
 from dnamamba.errors import InputError
 from dnamamba.pipelines.alphabet import BYTES, DNA
-from dnamamba.pipelines.splits import SplitConfig
+from dnamamba.pipelines.ingest import ingest, ingest_arrays
+from dnamamba.pipelines.splits import SplitConfig, plan_splits
+from dnamamba.pipelines.store import open_store
 from dnamamba.windows import Piece, Window
 
 CURRICULUM = CurriculumConfig(
@@ -90,6 +92,17 @@ def test_steps_have_all_their_tokens_and_stages_begin_on_time(corpus):
         assert one.bases.shape[0] <= data.micro_batch[one.context]
     assert list(tokens.values()) == [2048] * 20
     assert list(contexts.values()) == [64] * 10 + [256] * 6 + [1024] * 4
+
+
+def test_samples_of_a_stage_are_numbered_from_its_first_step(corpus):
+    seen = {}
+    for one in training_loader(_data(corpus)):
+        seen.setdefault(one.stage, []).extend(one.samples.tolist())
+    assert {stage: numbers == list(range(len(numbers))) for stage, numbers in seen.items()} == {
+        0: True,
+        1: True,
+        2: True,
+    }
 
 
 def test_no_base_comes_from_a_held_out_part(corpus):
@@ -204,6 +217,48 @@ def test_a_source_of_n_alone_is_refused():
         TrainingData(corpus, curriculum, DNA, seed=0)[0, 0]
 
 
+@pytest.mark.parametrize("start_method, workers", [("fork", 2), ("spawn", 1)])
+def test_a_store_on_disk_gives_what_memory_gives(tmp_path, start_method, workers):
+    genome = random_genome("g", {"chr1": 30_000, "chr2": 9_000, **{f"s{i}": 50 for i in range(40)}})
+    ingest_arrays(((name, "", bases) for name, bases in genome.contigs.items()), tmp_path / "s.zarr", assembly="g")
+    on_disk = _data(open_corpus([f"{tmp_path}/s.zarr:2"], SplitConfig()))
+    in_memory = _data(build_corpus([("S", [genome], None)], SplitConfig()))
+    wanted = list(training_loader(in_memory))
+    _same(list(training_loader(on_disk)), wanted)
+    loader = training_loader(on_disk, start_step=15, workers=workers)
+    loader.multiprocessing_context = start_method
+    _same(list(loader), [one for one in wanted if one.step >= 15])
+
+
+def test_real_orthologues(real_data, tmp_path):
+    """One locus of human and chimpanzee under two names: told so, the split holds the same stretch out in both."""
+    store = tmp_path / "apes.zarr"
+    ingest(real_data / "nuclear" / "human.ENm001.hg16.fa.gz", store, assembly="human", names="full")
+    chimp = real_data / "nuclear" / "chimp.ENm001.panTro1.fa.gz"
+    ingest(chimp, store, assembly="chimp", names="full", exclude=["*chr6_random*"])
+    ingest(real_data / "twobit" / "gmod" / "out2.2bit", store, assembly="tiny")
+    opened = open_store(store)
+    locus = {name: dict.fromkeys(opened[name].sizes, "ENm001") for name in ("human", "chimp")}
+    leaky = SplitConfig(method="contig", valid=("human:*",), homologs=locus)
+    with pytest.raises(InputError, match="the same sequence in both"):
+        plan_splits([opened["human"], opened["chimp"]], leaky)
+    corpus = open_corpus([str(store)], SplitConfig(homologs=locus))
+    curriculum = CurriculumConfig(
+        stages=(Stage(context=2**10, share=0.5), Stage(context=2**20, share=0.5)),
+        tokens_per_step=2**20,
+        total_tokens=2**22,
+    )
+    data = TrainingData(corpus, curriculum, DNA, seed=0)
+    _same(list(training_loader(data, workers=2)), list(training_loader(data)))
+    held = {r.assembly: r.end - r.start for r in corpus.splits.parts["test"] if r.assembly != "tiny"}
+    assert held == {"human": 187_743 - 2**14, "chimp": 188_813 - 2**14}
+    assert {corpus.assemblies[p.assembly].name for w in data.orders[0].windows(np.arange(3000)) for p in w.pieces} == {
+        "human",
+        "chimp",
+        "tiny",
+    }
+
+
 def test_what_cannot_be_trained_is_said(corpus):
     with pytest.raises(InputError, match="2,048 is 2 windows of 1,024 bases, which 4 processes cannot share evenly"):
         _data(corpus, world_size=4)
@@ -230,6 +285,18 @@ def test_parse_store(text, expected):
 def test_weights_must_be_positive(weight):
     with pytest.raises(InputError, match=f"weight must be above 0, got {weight}"):
         parse_store(f"apes.zarr:{weight}")
+
+
+def test_stores_get_their_weight_and_assemblies_their_size():
+    genomes = [random_genome(name, {name: size}) for name, size in (("a", 40_000), ("b", 10_000), ("c", 20_000))]
+    for weights, shares in (((1.0, 4.0), (0.16, 0.04, 0.8)), ((None, None), (4 / 7, 1 / 7, 2 / 7))):
+        corpus = build_corpus([("AB", genomes[:2], weights[0]), ("C", genomes[2:], weights[1])], SplitConfig())
+        order = TrainingData(corpus, CURRICULUM, DNA, seed=0).orders[0]
+        bases = np.zeros(3)
+        for window in order.windows(np.arange(10_000)):
+            for piece in window.pieces:
+                bases[piece.assembly] += piece.end - piece.start
+        assert bases / bases.sum() == pytest.approx(shares, abs=0.01)
 
 
 def test_weights_are_for_all_stores_or_none():

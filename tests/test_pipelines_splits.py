@@ -73,11 +73,25 @@ def test_homologs_too_unlike_to_be_cut_go_whole_into_one_part():
     assert ("a", "y") in _where(splits, "train")  # the largest
 
 
+def test_fused_and_doubled_chromosomes_are_not_cut():
+    """Where a contig is more than one homolog, a fraction of it is another locus: by fraction it goes whole."""
+    apes = [
+        Sizes("human", {"chr2": 300_000, "chr5": 300_000}),
+        Sizes("chimp", {"2A": 300_000, "2B": 300_000, "5": 300_000}),
+    ]
+    splits = plan_splits(apes, SplitConfig(margin=1000))
+    whole = {("human", "chr2"), ("chimp", "2A"), ("chimp", "2B")}
+    assert {(r.assembly, r.contig) for r in splits.parts["train"] if (r.start, r.end) == (0, 300_000)} == whole
+    assert set(_where(splits, "valid")) == {("human", "chr5"), ("chimp", "5")}
+
+
 def test_tiny_contigs_are_dealt_out_whole():
     genome = Sizes("g", {f"c{i}": 4 for i in range(10_000)})
     splits = plan_splits([genome], SplitConfig())
     assert splits.bases("valid") == splits.bases("test") == 4000
     assert splits.bases("train") == 32_000
+    giant = plan_splits([Sizes("g", {"giant": 8000, **{f"c{i}": 4 for i in range(50)}})], SplitConfig())
+    assert [giant.bases(part) for part in PARTS] == [8160, 20, 20]
     assert splits.parts == plan_splits([genome], SplitConfig()).parts
 
 
@@ -191,6 +205,9 @@ def test_homologs_of_nothing_are_refused():
         ("hsa5 (t(5;17), inferred)", ("chr17", "chr5")),
         ("hsa2a", ("chr2",)),
         ("hsaX", ("chrX",)),
+        ("MT", ("chrM",)),
+        ("chrM", ("chrM",)),
+        ("chr2B", ("chr2",)),
         ("ENm001", ("ENm001",)),
         ("locus1+locus2", ("locus1", "locus2")),
     ],

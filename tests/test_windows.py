@@ -77,6 +77,18 @@ def test_borders_move_from_epoch_to_epoch():
     assert len(phases) == 16
 
 
+def test_every_epoch_has_an_order_of_its_own():
+    order = _order(("a", 0, 16 * 100), context=16)
+    epochs = [[w.pieces[0].start // 16 for w in order.windows(np.arange(n, n + 100))] for n in (0, 100)]
+    assert np.mean(np.equal(*epochs)) < 0.1
+    packed = _order(*((f"c{i}", 0, 4) for i in range(400)), context=16)
+    first, second = (
+        [frozenset(p.contig for p in w.pieces) for w in packed.windows(np.arange(n, n + 100))] for n in (0, 100)
+    )
+    assert frozenset.union(*first) == frozenset.union(*second)
+    assert len(set(first) & set(second)) < 5  # other contigs meet in a window
+
+
 def test_reverse_complement_is_a_fair_coin_that_can_be_off():
     rows = ("a", 0, 5000)
     assert 0.45 < np.mean([w.reverse for w in _order(rows).windows(np.arange(4000))]) < 0.55
@@ -150,7 +162,14 @@ def _with_gap(length, gap_start, gap_end):
     return MemoryGenome("g", {"c": sequence})
 
 
-@pytest.mark.parametrize("context, kept", [(2**10, [(0, 20480), (30720, 65536)]), (2**15, [(0, 65536)])])
+@pytest.mark.parametrize(
+    "context, kept",
+    [
+        (2**10, [(0, 20480), (30720, 65536)]),
+        (20479, [(0, 20480), (30720, 65536)]),  # the gap has 10,240 bases
+        (20480, [(0, 65536)]),
+    ],
+)
 def test_gaps_longer_than_half_the_context_are_cut_out(context, kept):
     genome = _with_gap(65536, 20480, 30720)
     got = lay_stretches([genome], [SplitRegion("g", "c", 0, 65536)], context, leave_n_out=True)
