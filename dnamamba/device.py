@@ -1,0 +1,39 @@
+"""Where a run computes, and in which precision."""
+
+from typing import Literal
+
+import torch
+
+from dnamamba.errors import InputError
+
+Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+def choose_device(device: Device) -> torch.device:
+    """The device meant: "auto" is the first CUDA device where there is one, else the CPU.
+
+    Raises:
+        InputError: "cuda" without one.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("device: cuda is wanted but torch sees no GPU; `dnamamba doctor` says more")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(device)
+
+
+def autocast_dtype(precision: Precision, device: torch.device) -> torch.dtype | None:
+    """The dtype of matrix products: bfloat16 where wanted and had, else None for float32 throughout.
+
+    "auto" is bfloat16 on a GPU that has it in hardware, float32 elsewhere.
+
+    Raises:
+        InputError: bfloat16 is wanted on a GPU without it.
+    """
+    had = device.type == "cpu" or torch.cuda.is_bf16_supported(including_emulation=False)
+    if precision == "bfloat16" and not had:
+        raise InputError("precision: bfloat16 is wanted but this GPU has none; use precision=float32")
+    if precision == "bfloat16" or (precision == "auto" and device.type == "cuda" and had):
+        return torch.bfloat16
+    return None

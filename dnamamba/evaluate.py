@@ -1,0 +1,189 @@
+"""Held-out perplexity and bits a base of a model, over A/C/G/T, the same targets at every context."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from dnamamba.config import format_size, parse_size
+from dnamamba.corpus import Corpus, open_corpus
+from dnamamba.device import autocast_dtype, choose_device
+from dnamamba.errors import InputError
+from dnamamba.held_out import TargetBlock, evaluation_batches, evaluation_targets
+from dnamamba.markov import fit_markov
+from dnamamba.model import MambaLM
+from dnamamba.model_directory import load, read_record
+from dnamamba.pipelines.alphabet import ALPHABETS
+from dnamamba.pipelines.splits import SplitConfig, SplitRegion, Splits
+
+BOOTSTRAPS = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """What is measured when training is over, and now and then while it runs."""
+
+    contexts: tuple[int, ...] = ()
+    """Window lengths in bases; none: those of the curriculum."""
+    targets: int = 2**18
+    """Target bases of the final table, at most."""
+    targets_while_training: int = 2**14
+    """Target bases of each point of the curve."""
+    points: int = 12
+    """Points of the curve over the whole training, about evenly spread."""
+    seed: int = 0
+    """Which windows are drawn."""
+
+    def __post_init__(self) -> None:
+        if any(context < 2 for context in self.contexts):
+            raise InputError(f"evaluation.contexts: want 2 bases or more each, got {list(self.contexts)}")
+        for key in ("targets", "targets_while_training", "points"):
+            if getattr(self, key) < 1:
+                raise InputError(f"evaluation.{key}: want 1 or more, got {getattr(self, key)}")
+
+
+class Score(NamedTuple):
+    """Mean over the counted targets, with a 95% interval from resampling blocks of targets."""
+
+    perplexity: float
+    bits: float
+    """Bits a base."""
+    low: float
+    """Lower end of the interval of the perplexity."""
+    high: float
+    targets: int
+    """Bases counted."""
+
+
+def choose_targets(corpus: Corpus, contexts: Sequence[int], model: MambaLM, part: str, targets: int, seed: int) -> Any:
+    """Blocks of target bases, about `targets` of them, that can be scored at every one of `contexts`."""
+    size = max(1, min(contexts) // 2)
+    return evaluation_targets(
+        corpus, contexts, ALPHABETS[model.config.alphabet], part=part, blocks=max(1, targets // size), seed=seed
+    )
+
+
+@torch.no_grad()
+def target_losses(
+    model: MambaLM,
+    corpus: Corpus,
+    blocks: Sequence[TargetBlock],
+    context: int,
+    *,
+    autocast: torch.dtype | None = None,
+    batch_tokens: int = 2**16,
+) -> NDArray[np.float64]:
+    """Negative log-probability of every target at one context, in nats; NaN where the base is not counted.
+
+    Returns:
+        float64 [blocks, targets in a block]; the letters that count share all the probability.
+    """
+    alphabet = ALPHABETS[model.config.alphabet]
+    weight = model.backbone.embedding.weight[: len(alphabet.targets)]
+    was_training = model.training
+    model.eval()
+    losses = []
+    for batch in evaluation_batches(corpus, blocks, context, alphabet, batch_tokens=batch_tokens):
+        tokens, targets = batch["tokens"].to(model.device), batch["targets"].to(model.device)
+        size = blocks[0].end - blocks[0].start
+        with torch.autocast(model.device.type, autocast or torch.bfloat16, enabled=autocast is not None):
+            features, _ = model.backbone(tokens)
+        logits = F.linear(features[:, -size:].float(), weight.float())
+        wanted = targets[:, -size:]
+        nll = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none", ignore_index=-100)
+        nll = nll.view_as(wanted).double().masked_fill(wanted < 0, math.nan)
+        losses.append(nll.cpu().numpy())
+    model.train(was_training)
+    return np.concatenate(losses)
+
+
+def summarise(losses: NDArray[np.float64], seed: int = 0) -> Score:
+    """Perplexity, bits and interval of `target_losses`. Blocks are resampled, not bases: neighbours are alike."""
+    counted = np.isfinite(losses)
+    sums, counts = np.where(counted, losses, 0.0).sum(1), counted.sum(1)
+    if not counts.sum():
+        raise InputError("no target base to score: all of them are N or ambiguous")
+    mean = sums.sum() / counts.sum()
+    drawn = np.random.default_rng(seed).integers(0, len(sums), (BOOTSTRAPS, len(sums)))
+    means = sums[drawn].sum(1) / np.maximum(counts[drawn].sum(1), 1)
+    low, high = np.exp(np.quantile(means, (0.025, 0.975)))
+    return Score(math.exp(mean), mean / math.log(2), float(low), float(high), int(counts.sum()))
+
+
+def soft_masked(corpus: Corpus, blocks: Sequence[TargetBlock]) -> NDArray[np.bool_]:
+    """Which targets are lower case in the store, that is, repeats: bool [blocks, targets in a block]."""
+    rows = [corpus.assemblies[block.assembly][block.contig, block.start : block.end] for block in blocks]
+    return np.stack([(row >= ord("a")) & (row <= ord("z")) for row in rows])
+
+
+def table(rows: Mapping[int, Mapping[str, Score]]) -> str:
+    """Scores as text: a line a context, a column a model or class of bases, perplexity and bits a base."""
+    names = list(next(iter(rows.values())))
+    lines = [f"{'context':>9}" + "".join(f"  {name:>28}" for name in names)]
+    for context, scores in rows.items():
+        cells = [f"{s.perplexity:.4f} ({s.low:.4f}-{s.high:.4f}) {s.bits:.4f}" for s in scores.values()]
+        lines.append(f"{format_size(context):>9}" + "".join(f"  {cell:>28}" for cell in cells))
+    targets = next(iter(next(iter(rows.values())).values())).targets
+    return "\n".join([*lines, f"perplexity (95% interval) and bits a base over A, C, G, T; {targets:,} target bases"])
+
+
+def evaluate_command(
+    path: Path,
+    stores: Sequence[str],
+    part: str,
+    contexts_text: str,
+    targets: str,
+    seed: int,
+    with_markov: bool,
+    as_json: bool,
+) -> str:
+    """`dnamamba evaluate`: the text it prints."""
+    device = choose_device("auto")
+    model = load(path, device=device)
+    extra = read_record(path).extra
+    corpus = _open(stores, extra, part, path)
+    contexts = sorted({parse_size(text, "--context") for text in contexts_text.split(",") if text})
+    contexts = contexts or sorted(extra.get("contexts") or [2**10])
+    if contexts[0] < 2:
+        raise InputError(f"--context: want 2 bases or more, got {contexts[0]}")
+    used = "test" if part == "all" else part
+    blocks = choose_targets(corpus, contexts, model, used, parse_size(targets, "--targets"), seed)
+    masked = soft_masked(corpus, blocks)
+    rows: dict[int, dict[str, Score]] = {}
+    markov = fit_markov(corpus, both_strands=True) if with_markov else None
+    for context in contexts:
+        losses = target_losses(model, corpus, blocks, context, autocast=autocast_dtype("auto", device))
+        rows[context] = {"all": summarise(losses)}
+        for name, chosen in (("soft-masked", masked), ("unique", ~masked)):
+            if 0.001 < chosen.mean() < 0.999:
+                rows[context][name] = summarise(np.where(chosen, losses, math.nan))
+        if markov is not None:
+            rows[context][f"Markov order {markov.order}"] = summarise(markov.losses(corpus, blocks, context))
+    if as_json:
+        plain = {str(context): {name: score._asdict() for name, score in row.items()} for context, row in rows.items()}
+        return json.dumps({"model": str(path), "stores": list(stores), "split": part, "contexts": plain}, indent=1)
+    return table(rows)
+
+
+def _open(stores: Sequence[str], extra: Mapping[str, Any], part: str, path: Path) -> Corpus:
+    """The stores with the split the model was trained with, or with everything in the test part."""
+    corpus = open_corpus(stores, SplitConfig())
+    names = {assembly.name: assembly.fingerprint for assembly in corpus.assemblies}
+    if part == "all":
+        regions = tuple(
+            SplitRegion(a.name, contig, 0, size) for a in corpus.assemblies for contig, size in a.sizes.items()
+        )
+        return replace(corpus, splits=Splits({"train": (), "valid": (), "test": regions}, names))
+    if "splits" not in extra:
+        raise InputError(f"{path}: its config.json holds no split; --split all takes every base of the stores")
+    splits = Splits.from_json(extra["splits"], f"{path}: splits")
+    splits.check(corpus.assemblies)
+    parts = {name: tuple(r for r in regions if r.assembly in names) for name, regions in splits.parts.items()}
+    return replace(corpus, splits=Splits(parts, splits.fingerprints))

@@ -1,0 +1,92 @@
+"""The configuration of a pretraining run: one dataclass a part, from YAML and the command line."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from dnamamba.config import from_dict, read_yaml, with_overrides
+from dnamamba.curriculum import CurriculumConfig
+from dnamamba.device import Device, Precision
+from dnamamba.errors import InputError
+from dnamamba.evaluate import EvaluationConfig
+from dnamamba.model import ModelConfig
+from dnamamba.optimiser import OptimiserConfig
+from dnamamba.pipelines.simulate.config import SimulateConfig
+from dnamamba.pipelines.splits import SplitConfig
+
+CONFIGS = Path(__file__).parent / "configs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """How a run is carried out. Only seed, precision, micro-batch and strands change what is learned."""
+
+    seed: int = 0
+    """Fixes weights, windows and strands."""
+    device: Device = "auto"
+    precision: Precision = "auto"
+    """bfloat16 for matrix products where the device has it; weights, residual stream and states are float32 always."""
+    micro_batch_tokens: int | None = None
+    """Tokens that go through the model at once; none: 2^15 on a CPU, 2^20 on a GPU. One window at the least."""
+    recompute: bool = False
+    """Keep only the blocks' inputs and compute the rest again in the backward: less memory, a third more work."""
+    workers: int = 0
+    """Processes that read windows; 0 reads in the training process."""
+    checkpoint_minutes: float = 10.0
+    keep_checkpoints: int = 2
+    reverse_complement: bool = True
+    """Read half of the windows from the other strand."""
+
+    def __post_init__(self) -> None:
+        for key, least in (("seed", 0), ("workers", 0), ("keep_checkpoints", 1), ("micro_batch_tokens", 1)):
+            value = getattr(self, key)
+            if value is not None and value < least:
+                raise InputError(f"run.{key}: want {least} or more, got {value}")
+        if self.checkpoint_minutes <= 0:
+            raise InputError(f"run.checkpoint_minutes: want above 0, got {self.checkpoint_minutes}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig:
+    """Everything that a pretraining run is made of."""
+
+    stores: tuple[str, ...] = ()
+    """Genome stores, each STORE or STORE:WEIGHT."""
+    simulate: SimulateConfig | None = None
+    """Genomes to simulate and train on when no store is given."""
+    split: SplitConfig = field(default_factory=SplitConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+    @property
+    def contexts(self) -> tuple[int, ...]:
+        """Contexts that are evaluated."""
+        return self.evaluation.contexts or tuple(stage.context for stage in self.curriculum.stages)
+
+
+def read_config(path: str | None, overrides: Sequence[str], stores: Sequence[str]) -> PretrainConfig:
+    """The configuration of a run: a file, or the name of one that comes with the package, under what the line says.
+
+    Raises:
+        InputError: no such file, an unknown key, a bad value, or no store and nothing to simulate.
+    """
+    file = Path(path or "quick")
+    if not file.exists():
+        named = CONFIGS / f"{file.name.removesuffix('.yaml')}.yaml"
+        if not named.exists():
+            known = ", ".join(sorted(one.stem for one in CONFIGS.glob("*.yaml")))
+            raise InputError(f"{file}: no such file, and no config of the package has that name; there are {known}")
+        file = named
+    data = with_overrides(read_yaml(file), overrides)
+    try:
+        config = from_dict(PretrainConfig, data)
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
+    if stores:
+        config = replace(config, stores=tuple(stores))
+    if not config.stores and config.simulate is None:
+        raise InputError(f"{file}: names no store to train on; give --store S (make one with `dnamamba genome ingest`)")
+    return config

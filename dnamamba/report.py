@@ -1,0 +1,105 @@
+"""The pictures a training run leaves, drawn from its own log."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dnamamba.config import format_size
+
+
+def read_log(folder: Path) -> list[dict[str, float]]:
+    """Rows of a run's `part-*/metrics.csv`, one part a start of the run; empty cells are left out.
+
+    What a part logged past the checkpoint that the next one began from is dropped: it was done again.
+    """
+    rows: list[dict[str, float]] = []
+    for path in sorted(folder.glob("part-*/metrics.csv"), key=lambda one: int(one.parent.name.removeprefix("part-"))):
+        with path.open(newline="") as file:
+            part = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
+        if part:
+            rows = [row for row in rows if row["tokens"] < part[0]["tokens"]] + part
+    return rows
+
+
+def draw_training(
+    rows: Sequence[Mapping[str, float]], stages: Sequence[tuple[int, int]], path: Path, title: str
+) -> None:
+    """Draw loss and held-out perplexity over tokens, the curriculum's stages marked, into a PNG.
+
+    Args:
+        rows: of the log: `tokens` with `loss` (nats a base), and now and then `perplexity_<context>`.
+        stages: first token and context in bases, one pair a stage.
+        path: PNG to write.
+        title: what ran.
+    """
+    plt = _pyplot()
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    loss = [(row["tokens"], row["loss"]) for row in rows if "loss" in row]
+    if loss:
+        tokens, values = zip(*loss, strict=True)
+        left.plot(tokens, values, lw=0.6, alpha=0.4, color="tab:blue", label="each step")
+        left.plot(tokens, _smooth(values), lw=1.6, color="tab:blue", label="running mean")
+    left.set(xlabel="tokens", ylabel="training loss (nats a base)")
+    for key in sorted({key for row in rows for key in row if key.startswith("perplexity_")}, key=_context):
+        points = [(row["tokens"], row[key]) for row in rows if key in row]
+        right.plot(*zip(*points, strict=True), marker="o", ms=3, label=f"context {format_size(_context(key))}")
+    right.set(xlabel="tokens", ylabel="held-out perplexity over A, C, G, T")
+    for axes in (left, right):
+        for start, context in stages:
+            axes.axvline(start, color="0.75", lw=0.8, zorder=0)
+            axes.annotate(
+                format_size(context), (start, 1), xycoords=("data", "axes fraction"), xytext=(3, -11),
+                textcoords="offset points", fontsize=8, color="0.4",
+            )  # fmt: skip
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize=8)
+    figure.suptitle(title)
+    _save(plt, figure, path)
+
+
+def draw_contexts(curves: Mapping[str, Mapping[int, float]], path: Path, title: str) -> None:
+    """Draw perplexity against context in bases, one line a model, into a PNG.
+
+    Args:
+        curves: name of the model -> {context: perplexity}.
+    """
+    plt = _pyplot()
+    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    for name, curve in curves.items():
+        contexts = sorted(curve)
+        axes.plot(contexts, [curve[context] for context in contexts], marker="o", label=name)
+    axes.set_xscale("log", base=2)
+    axes.set(xlabel="context (bases)", ylabel="held-out perplexity over A, C, G, T", title=title)
+    axes.legend(fontsize=8)
+    _save(plt, figure, path)
+
+
+def _smooth(values: Sequence[float], share: int = 50) -> list[float]:
+    """Exponential running mean over about 1/`share` of the values, without the pull of the start."""
+    keep = 1 - min(1.0, share / max(len(values), share))
+    mean, weight, out = 0.0, 0.0, []
+    for value in values:
+        mean, weight = keep * mean + (1 - keep) * value, keep * weight + (1 - keep)
+        out.append(mean / weight)
+    return out
+
+
+def _context(key: str) -> int:
+    return int(key.removeprefix("perplexity_"))
+
+
+def _pyplot() -> Any:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    return plt
+
+
+def _save(plt: Any, figure: Any, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # No date and no version inside: the same run draws the same file.
+    figure.savefig(path, dpi=120, metadata={"Software": None})
+    plt.close(figure)

@@ -1,0 +1,56 @@
+"""When a training run is saved and what stops it: time, stage borders, SIGTERM and Ctrl-C."""
+
+import signal
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import lightning.pytorch as pl
+
+from dnamamba.training import Pretraining
+
+
+class Saver(pl.Callback):
+    """Calls `save(module)` every so many minutes, at every step in `steps`, and on SIGTERM or Ctrl-C, which stop it.
+
+    A signal only raises a flag; the save happens between two steps, where weights and moments belong together.
+    """
+
+    def __init__(self, save: Callable[[Pretraining], None], minutes: float, steps: set[int]) -> None:
+        self.save = save
+        self.seconds = minutes * 60
+        self.steps = steps
+        self.stopped_by: signal.Signals | None = None
+        self._last = 0.0
+        self._before: dict[signal.Signals, Any] = {}
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._last = time.monotonic()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._before[number] = signal.signal(number, self._raise_flag)
+
+    def _raise_flag(self, number: int, frame: FrameType | None) -> None:
+        if self.stopped_by is not None:  # the second Ctrl-C does not wait
+            raise KeyboardInterrupt
+        self.stopped_by = signal.Signals(number)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *args: Any, **kwargs: Any) -> None:
+        if not pl_module.step_done:
+            return
+        due = time.monotonic() - self._last > self.seconds or pl_module.status.step in self.steps
+        if due or self.stopped_by is not None:
+            self.save(pl_module)
+            self._last = time.monotonic()
+        if self.stopped_by is not None:
+            trainer.should_stop = True
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._restore()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self._restore()
+
+    def _restore(self) -> None:
+        while self._before:
+            signal.signal(*self._before.popitem())

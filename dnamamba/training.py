@@ -1,0 +1,181 @@
+"""One optimiser step after another: the Lightning module that pretraining runs."""
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from torch import Tensor
+
+from dnamamba.checkpoints import Checkpoint
+from dnamamba.curriculum import CurriculumConfig
+from dnamamba.data import MicroBatch, make_batch
+from dnamamba.errors import InputError
+from dnamamba.model import MambaLM
+from dnamamba.optimiser import OptimiserConfig, learning_rate
+from dnamamba.pipelines.alphabet import Alphabet
+
+
+@dataclass
+class Status:
+    """Where the run stands after a step."""
+
+    step: int = 0
+    context: int = 0
+    tokens: int = 0
+    loss: float = math.nan
+    """Mean over the step's targets, nats a base."""
+    gradient_norm: float = math.nan
+    """Before clipping."""
+    tokens_per_second: float = math.nan
+    data_share: float = 0.0
+    """Share of the time since the start that was spent waiting for the loader."""
+
+    @property
+    def perplexity(self) -> float:
+        return math.exp(min(self.loss, 20.0))
+
+
+class Pretraining(pl.LightningModule):
+    """Next-base training. Every batch of the loader is a micro-batch; the last one of a step moves the weights.
+
+    The step counter is ours, not Lightning's: a resumed run is a new fit that starts at `start_step`, with weights and
+    moments put back to the bit, so that no loop state has to be restored.
+    """
+
+    def __init__(
+        self,
+        model: MambaLM,
+        alphabet: Alphabet,
+        config: OptimiserConfig,
+        curriculum: CurriculumConfig,
+        autocast: torch.dtype | None,
+        checkpoint: Checkpoint | None,
+        crash_file: Path,
+    ) -> None:
+        """Set up a run, or the rest of one.
+
+        Args:
+            model: in float32; a checkpoint's weights are put into it.
+            alphabet: of the model; says the start token and which targets count.
+            config: learning rate and its course.
+            curriculum: says how many tokens and steps there are.
+            autocast: dtype of matrix products, or None for float32 throughout.
+            checkpoint: what to go on from.
+            crash_file: where the micro-batch goes that made a loss or gradient that is no number (.npz).
+        """
+        super().__init__()
+        self.automatic_optimization = False
+        self.model = model
+        self.alphabet = alphabet
+        self.config = config
+        self.curriculum = curriculum
+        self.autocast = autocast
+        self.crash_file = crash_file
+        self.start_step = checkpoint.step if checkpoint else 0
+        self.status = Status(step=self.start_step, tokens=self.start_step * curriculum.tokens_per_step)
+        self.step_done = False
+        """Whether the micro-batch that was just trained on was the last one of its step."""
+        self._checkpoint = checkpoint
+        self._began = self._step_ended = self._micro_ended = self._waited = 0.0
+        self._loss = self._count = torch.zeros(())
+        if checkpoint:
+            prefix = "model."
+            weights = {k.removeprefix(prefix): v for k, v in checkpoint.tensors.items() if k.startswith(prefix)}
+            self.model.load_state_dict(weights)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        groups = self.model.parameter_groups(self.config.weight_decay)
+        beta1, beta2 = self.config.betas
+        return torch.optim.AdamW(groups, lr=self.config.lr, betas=(beta1, beta2), fused=True)
+
+    def on_train_start(self) -> None:
+        if self._checkpoint:
+            restore_moments(self._optimiser(), self._checkpoint.tensors)
+            self._checkpoint = None  # its tensors are as large as three models
+        self._began = self._step_ended = self._micro_ended = time.monotonic()
+
+    def on_train_batch_start(self, batch: MicroBatch, batch_idx: int) -> None:
+        self._waited += time.monotonic() - self._micro_ended
+
+    def training_step(self, batch: MicroBatch, batch_idx: int) -> None:
+        if batch.micro == 0:
+            self._loss = torch.zeros((), device=self.device, dtype=torch.float64)
+            self._count = torch.zeros((), device=self.device, dtype=torch.int64)
+        inputs = make_batch(batch.bases, batch.reset, self.alphabet)
+        with torch.autocast(self.device.type, self.autocast or torch.bfloat16, enabled=self.autocast is not None):
+            loss, count, _ = self.model.loss(inputs)  # type: ignore[arg-type]
+        # Over all positions of the step, those without a target too: so a step's weight does not hang on how it is cut.
+        self.manual_backward(loss / self.curriculum.tokens_per_step)
+        self._loss += loss.detach()
+        self._count += count
+        self.step_done = batch.micro == batch.micros - 1
+        if self.step_done:
+            self._move_weights(batch)
+        self._micro_ended = time.monotonic()
+
+    def _move_weights(self, batch: MicroBatch) -> None:
+        optimiser = self._optimiser()
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(self.config, batch.step, self.curriculum.total_steps)
+        norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip))
+        loss = float(self._loss / self._count.clamp_min(1))
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            self._stop_for_nan(batch, loss, norm)
+        self.optimizers().step()  # type: ignore[union-attr]
+        optimiser.zero_grad(set_to_none=True)
+        now, status, tokens = time.monotonic(), self.status, self.curriculum.tokens_per_step
+        status.tokens_per_second = tokens / max(now - self._step_ended, 1e-9)
+        self._step_ended = now
+        status.step, status.tokens, status.context = batch.step + 1, (batch.step + 1) * tokens, batch.context
+        status.loss, status.gradient_norm = loss, norm
+        status.data_share = self._waited / max(now - self._began, 1e-9)
+
+    def on_train_batch_end(self, outputs: Any, batch: MicroBatch, batch_idx: int) -> None:
+        if self.step_done:
+            status = self.status
+            row = {
+                "tokens": status.tokens,
+                "context": status.context,
+                "loss": status.loss,
+                "gradient_norm": status.gradient_norm,
+                "learning_rate": self._optimiser().param_groups[0]["lr"],
+                "tokens_per_second": status.tokens_per_second,
+            }
+            for logger in self.loggers:
+                logger.log_metrics(row, status.step)
+
+    def checkpoint_tensors(self) -> dict[str, Tensor]:
+        """Weights and moments, named as `restore_moments` and `load_state_dict` want them back."""
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        for index, moments in self._optimiser().state_dict()["state"].items():
+            tensors |= {f"optimiser.{index}.{name}": torch.as_tensor(value) for name, value in moments.items()}
+        return tensors
+
+    def _optimiser(self) -> torch.optim.Optimizer:
+        optimiser = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimiser, torch.optim.Optimizer)
+        return optimiser
+
+    def _stop_for_nan(self, batch: MicroBatch, loss: float, norm: float) -> None:
+        reset = torch.zeros_like(batch.bases, dtype=torch.bool) if batch.reset is None else batch.reset
+        arrays = [tensor.cpu().numpy() for tensor in (batch.bases, reset, batch.samples)]
+        np.savez_compressed(self.crash_file, bases=arrays[0], reset=arrays[1], samples=arrays[2])
+        raise InputError(
+            f"step {batch.step + 1}: loss {loss}, gradient norm {norm}; the run stops here. Its last micro-batch is in "
+            f"{self.crash_file}. Resume from the last checkpoint, or start anew with a lower optimiser.lr"
+        )
+
+
+def restore_moments(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put AdamW's moments back, the bits as they were saved; parameters are known by their place in the groups."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("optimiser."):
+            _, index, moment = name.split(".")
+            state.setdefault(int(index), {})[moment] = tensor
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})

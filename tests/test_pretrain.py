@@ -1,0 +1,161 @@
+"""Pretraining whole: what a run leaves, that it learns, that it resumes to the bit, and what it says of bad input."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from pretrain_runs import write_config
+
+import dnamamba
+from dnamamba.cli import cli
+from dnamamba.errors import InputError
+from dnamamba.pretrain import pretrain
+from dnamamba.pretrain_config import CONFIGS, read_config
+from dnamamba.report import read_log
+
+
+def _digest(run: Path) -> str:
+    return hashlib.sha256((run / "model.safetensors").read_bytes()).hexdigest()
+
+
+def _start(*arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "dnamamba", "pretrain", *map(str, arguments)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def _first_checkpoint(run: Path, process: subprocess.Popen[str]) -> None:
+    while not list((run / "checkpoints").glob("step-*")):
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("finished")
+    pretrain(read_config(str(write_config(folder)), [], []), folder / "run")
+    return folder / "run"
+
+
+def test_a_run_leaves_a_model_metrics_and_pictures(finished):
+    metrics = json.loads((finished / "metrics.json").read_text())
+    assert set(metrics["perplexity"]) == set(metrics["markov_perplexity"]) == {"64", "256"}
+    assert metrics["tokens"] == 40 * 1024
+    assert metrics["seconds"] > 0
+    assert metrics["config"]["model"]["d_model"] == 16
+    assert set(metrics["store"]) == {f"sim_{s}" for s in ("human", "chimpanzee", "bonobo", "gorilla", "orangutan")}
+    assert metrics["trained_on"].startswith("simulated genomes")
+    for name in ("training.png", "contexts.png"):
+        assert (finished / "figures" / name).read_bytes().startswith(b"\x89PNG")
+    model = dnamamba.load(finished)
+    assert model.log_likelihood("ACGT" * 10).per_base < 0
+
+
+def test_a_run_learns(finished):
+    rows = [row for row in read_log(finished / "logs") if "loss" in row]
+    assert len(rows) == 40
+    assert rows[-1]["loss"] < 1.39 < rows[0]["loss"]
+    assert rows[-1]["tokens"] == 40 * 1024
+    assert [row["context"] for row in rows] == [64.0] * 20 + [256.0] * 20
+
+
+def test_the_curve_is_measured_at_every_context_throughout(finished):
+    rows = [row for row in read_log(finished / "logs") if "perplexity_64" in row]
+    assert [row["tokens"] / 1024 for row in rows] == [10, 20, 30, 40]
+    assert all("perplexity_256" in row for row in rows)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["SIGKILL", "SIGTERM"])
+def test_a_killed_run_resumes_to_the_same_bits(number, finished, tmp_path):
+    run = tmp_path / "run"
+    process = _start(write_config(tmp_path), "--out", run)
+    _first_checkpoint(run, process)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=100)
+    assert not (run / "model.safetensors").exists(), "it was over before it could be killed"
+    if number == signal.SIGTERM:
+        assert process.returncode == 1
+        assert f"stopped by SIGTERM after step" in errors
+        assert f"dnamamba pretrain --resume --out {run}" in errors
+    resumed = _start("--resume", "--out", run)
+    _, errors = resumed.communicate(timeout=100)
+    assert resumed.returncode == 0, errors
+    assert "going on after step" in errors
+    assert _digest(run) == _digest(finished)
+    losses = [row["loss"] for row in read_log(run / "logs") if "loss" in row]
+    assert losses == [row["loss"] for row in read_log(finished / "logs") if "loss" in row]
+
+
+def test_workers_and_the_threads_of_the_loader_change_nothing(finished, tmp_path):
+    config = read_config(str(write_config(tmp_path, run={"workers": 2})), [], [str(finished / "genomes.zarr")])
+    pretrain(config, tmp_path / "run")
+    assert _digest(tmp_path / "run") == _digest(finished)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_batch(tmp_path):
+    config = read_config(str(write_config(tmp_path)), ["optimiser.lr=1e30", "optimiser.warmup=0"], [])
+    with pytest.raises(InputError, match=r"step \d+: loss .*; the run stops here"):
+        pretrain(config, tmp_path / "run")
+    kept = np.load(tmp_path / "run" / "stopped_at_batch.npz", allow_pickle=False)
+    assert kept["bases"].shape in ((8, 64), (2, 256))
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["nowhere.yaml"], "no such file, and no config of the package has that name; there are .*quick"),
+        (["quick", "optimizer.lr=1"], "optimizer: unknown key; is optimiser meant"),
+        (["quick", "model.d_modle=1"], "model.d_modle: unknown key; is model.d_model meant"),
+        (["quick", "curriculum.tokens_per_step=1000"], "curriculum.tokens_per_step: 1000 is no multiple"),
+        (["quick", "--store", "nowhere.zarr"], "nowhere.zarr"),
+        (["--resume"], "say which run with --out RUN"),
+        (["--resume", "--out", "nowhere"], "there is no run to resume"),
+        (["quick", "run.device=tpu"], "run.device: want one of auto, cpu, cuda, got 'tpu'"),
+        (["quick", "simulate=null"], "names no store to train on; give --store S"),
+    ],
+)
+def test_bad_input_is_one_line(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(cli, ["pretrain", *arguments])
+    assert isinstance(result.exception, InputError)
+    with pytest.raises(InputError, match=message) as caught:
+        raise result.exception
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_that_is_not_empty_is_left_alone(finished, tmp_path):
+    before = sorted(finished.rglob("*"))
+    result = CliRunner().invoke(cli, ["pretrain", str(write_config(tmp_path)), "--out", str(finished)])
+    assert "is not empty; --resume goes on with a run" in str(result.exception)
+    assert sorted(finished.rglob("*")) == before
+
+
+def test_every_config_of_the_package_reads():
+    for path in CONFIGS.glob("*.yaml"):
+        read_config(str(path), [], ["some.zarr"])
+
+
+def test_evaluate_prints_the_run_s_own_figures(finished):
+    arguments = ["evaluate", str(finished), "--store", str(finished / "genomes.zarr"), "--targets", "2048", "--json"]
+    result = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+    printed = json.loads(result.stdout)["contexts"]
+    metrics = json.loads((finished / "metrics.json").read_text())
+    for context, value in metrics["perplexity"].items():
+        assert printed[context]["all"]["perplexity"] == pytest.approx(value, rel=1e-6)
+    assert {"soft-masked", "unique"} <= set(printed["64"])
+
+
+def test_the_checkpoint_holds_no_pickle(finished):
+    names = {path.name for path in (finished / "checkpoints").rglob("*") if path.is_file()}
+    assert names == {"state.json", "tensors.safetensors"}
+    assert os.path.getsize(finished / "config.json") > 0
+    assert torch.is_grad_enabled()
