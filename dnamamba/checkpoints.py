@@ -1,7 +1,7 @@
 """Training checkpoints: tensors in safetensors, the rest in JSON, a checksum over both; written whole or not at all.
 
     RUN/checkpoints/step-000000200/tensors.safetensors    weights and optimiser moments
-    RUN/checkpoints/step-000000200/state.json             step, tokens, micro-batch, configuration digest, sha256 of the tensors
+    RUN/checkpoints/step-000000200/state.json             step, tokens, micro-batch, sha256 of the tensors
 
 A damaged checkpoint is said aloud and the one before it is used.
 """
@@ -53,7 +53,9 @@ def save_checkpoint(
         shutil.rmtree(left)
     aside = folder / f".writing-{final.name}"
     aside.mkdir()
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, aside / "tensors.safetensors")
+    save_file(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, aside / "tensors.safetensors"
+    )
     record = {"format": FORMAT, "step": step, **state, "tensors_sha256": _sha256(aside / "tensors.safetensors")}
     (aside / "state.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
     for path in (aside / "tensors.safetensors", aside / "state.json", aside):

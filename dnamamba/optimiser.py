@@ -8,7 +8,7 @@ from dnamamba.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class OptimiserConfig:
-    """The published recipe (arXiv 2312.00752, E.3): betas (0.9, 0.95), weight decay 0.1, clip 1, warm-up over a tenth."""
+    """The defaults are the published recipe (arXiv 2312.00752, E.3)."""
 
     lr: float = 8e-3
     """Highest learning rate, reached at the end of the warm-up."""
