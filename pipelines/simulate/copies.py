@@ -90,8 +90,9 @@ def diverged_copies(
     bases[hit] ^= change
     # A CpG that arose on the way decays as well, over the half of the age that was left on average.
     young = np.flatnonzero((bases[:-1] == 1) & (bases[1:] == 2) & ~of_cpg[source[:-1]])
-    u = rng.random(len(young), np.float32) / (1 - np.exp(-CPG_EXCESS * age[young] / 2))
-    bases[young[u < 0.5]] = 3
-    bases[young[(u >= 0.5) & (u < 1.0)] + 1] = 0
+    decays = 1 - np.exp(-CPG_EXCESS * age[young] / 2)
+    u = rng.random(len(young), np.float32)
+    bases[young[u < decays / 2]] = 3
+    bases[young[(u >= decays / 2) & (u < decays)] + 1] = 0
     bases = np.where(reverse[owner], 3 - bases, bases).astype(np.uint8)
     return Copies(bases, np.bincount(owner, minlength=len(length)).astype(np.int64), source)

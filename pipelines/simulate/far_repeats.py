@@ -20,7 +20,7 @@ Bytes = npt.NDArray[np.uint8]
 NEAREST, FARTHEST = 8, 20
 """Log2 of the shortest and the longest distance between neighbouring copies, start to start, in bases."""
 COPY_LENGTH = (160, 480)
-"""Shortest and longest family, bases; log-uniform. A copy nearer than its family's length is cut to the distance."""
+"""Shortest and longest family, bases; log-uniform. Families with near copies are cut to the nearest distance."""
 MEAN_COPIES = 5
 """Mean copies a family, two at least."""
 GC, CPG = 0.41, 0.25
@@ -75,11 +75,12 @@ def place_families(seed: int, contig: int, length: int, share: float) -> FarCopi
         steps = [_log_uniform(rng, 2**NEAREST, farthest) for _ in range(1 + int(rng.geometric(1 / (MEAN_COPIES - 1))))]
         while len(steps) > 1 and sum(steps) > length * 0.75:
             steps.pop()
+        size = min(size, *(step - _CELL for step in steps))  # so that no copy runs into the next one of its family
         start, before = int(rng.integers(0, max(length - sum(steps) - size, 1))), -1
         for step in [0, *steps]:
             for _ in range(_TRIES):
                 at = start + step
-                long = size if step == 0 else min(size, step)
+                long = size if before < 0 else min(size, step - _CELL)
                 free = at + long <= length and not taken[at // _CELL : (at + long - 1) // _CELL + 1].any()
                 if free:
                     break
