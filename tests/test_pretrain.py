@@ -84,7 +84,7 @@ def test_a_killed_run_resumes_to_the_same_bits(number, finished, tmp_path):
     assert not (run / "model.safetensors").exists(), "it was over before it could be killed"
     if number == signal.SIGTERM:
         assert process.returncode == 1
-        assert f"stopped by SIGTERM after step" in errors
+        assert "stopped by SIGTERM after step" in errors
         assert f"dnamamba pretrain --resume --out {run}" in errors
     resumed = _start("--resume", "--out", run)
     _, errors = resumed.communicate(timeout=100)
