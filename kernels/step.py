@@ -1,10 +1,21 @@
-"""One decoding step from a state: the scan's and the convolution's recurrence for a single token."""
+"""One decoding step from a state: the scan's and the convolution's recurrence for a single token.
+
+Without gradients on a GPU. On the CPU a step is a handful of small torch calls, which compiled code would not beat by
+much, so that engine is the reference.
+"""
+
+from importlib import import_module
+from types import ModuleType
 
 from torch import Tensor
 
 from dnamamba.kernels import reference
 from dnamamba.kernels.causal_conv import check_convolution
 from dnamamba.kernels.engines import check_floats, check_shape, choose
+
+
+def _triton() -> ModuleType:
+    return import_module("dnamamba.kernels.triton_step")  # at first use: Triton exists on Linux only
 
 
 def selective_step(
@@ -53,7 +64,8 @@ def selective_step(
     for name, tensor in (("D", D), ("dt_bias", dt_bias)):
         check_shape(op, name, tensor, (channels,), "[D]")
     check_floats(op, x=x, dt=dt, A=A, B=B, C=C, state=state, D=D, z=z, dt_bias=dt_bias)
-    choose(op, engine, x, dt, A, B, C, state, D, z, dt_bias)
+    if choose(op, engine, x, dt, A, B, C, state, D, z, dt_bias) == "triton":
+        return _triton().scan_step(x, dt, A, B, C, state, D, z, dt_bias, dt_softplus)  # type: ignore[no-any-return]
     return reference.selective_step(x, dt, A, B, C, state, D=D, z=z, dt_bias=dt_bias, dt_softplus=dt_softplus)
 
 
@@ -89,5 +101,6 @@ def causal_conv1d_step(
     width = check_convolution(op, channels, weight, bias, activation)
     check_shape(op, "tail", tail, (batch, width - 1, channels), "[B, W-1, D]")
     check_floats(op, x=x, tail=tail, weight=weight, bias=bias)
-    choose(op, engine, x, tail, weight, bias)
+    if choose(op, engine, x, tail, weight, bias) == "triton":
+        return _triton().conv_step(x, tail, weight, bias, activation == "silu")  # type: ignore[no-any-return]
     return reference.causal_conv1d_step(x, tail, weight, bias, activation=activation)

@@ -1,0 +1,91 @@
+"""RMSNorm with the residual addition on a GPU: a program holds whole rows, so every value is read and written once."""
+
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+ROWS_FLOATS = 4096  # of one tile of rows
+_PART = 256  # rows that one program of the backward adds up
+
+
+@triton.jit
+def norm_kernel(
+    x_ptr, residual_ptr, weight_ptr, y_ptr, total_ptr, rows, eps,
+    D: tl.constexpr, ROWS: tl.constexpr, BLOCK_D: tl.constexpr,
+):  # fmt: skip
+    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
+    d = tl.arange(0, BLOCK_D)[None, :]
+    here = (row < rows) & (d < D)
+    total = tl.load(x_ptr + row * D + d, mask=here, other=0.0).to(tl.float32)
+    if residual_ptr is not None:
+        total += tl.load(residual_ptr + row * D + d, mask=here, other=0.0).to(tl.float32)
+        tl.store(total_ptr + row * D + d, total, mask=here)
+    scale = 1.0 / tl.sqrt(tl.sum(total * total, 1) / D + eps)
+    weight = tl.load(weight_ptr + d, mask=d < D, other=0.0).to(tl.float32)
+    y = total * scale[:, None] * weight
+    tl.store(y_ptr + row * D + d, y.to(y_ptr.dtype.element_ty), mask=here)
+
+
+@triton.jit
+def norm_backward_kernel(
+    dy_ptr, dtotal_ptr, total_ptr, weight_ptr, dx_ptr, dweight_ptr, rows, eps,
+    D: tl.constexpr, PART: tl.constexpr, ROWS: tl.constexpr, BLOCK_D: tl.constexpr,
+):  # fmt: skip
+    """With n = total / rms: dx = (w dy - n mean(w dy n)) / rms + dtotal; dweight [programs, D] is the sum of dy n."""
+    d = tl.arange(0, BLOCK_D)[None, :]
+    weight = tl.load(weight_ptr + d, mask=d < D, other=0.0).to(tl.float32)
+    dweight = tl.zeros([BLOCK_D], tl.float32)
+    first = tl.program_id(0).to(tl.int64) * PART
+    for start in range(0, PART, ROWS):
+        row = first + start + tl.arange(0, ROWS)[:, None]
+        here = (row < rows) & (d < D)
+        total = tl.load(total_ptr + row * D + d, mask=here, other=0.0).to(tl.float32)
+        dy = tl.load(dy_ptr + row * D + d, mask=here, other=0.0).to(tl.float32)
+        scale = (1.0 / tl.sqrt(tl.sum(total * total, 1) / D + eps))[:, None]
+        normal = total * scale
+        dweight += tl.sum(dy * normal, 0)
+        dy *= weight
+        dx = (dy - normal * (tl.sum(dy * normal, 1) / D)[:, None]) * scale
+        if dtotal_ptr is not None:
+            dx += tl.load(dtotal_ptr + row * D + d, mask=here, other=0.0).to(tl.float32)
+        tl.store(dx_ptr + row * D + d, dx, mask=here)
+    column = tl.arange(0, BLOCK_D)
+    tl.store(dweight_ptr + tl.program_id(0).to(tl.int64) * D + column, dweight, mask=column < D)
+
+
+def _tile(D: int) -> tuple[int, int]:
+    """Rows and columns of a tile."""
+    columns = triton.next_power_of_2(D)
+    return max(1, min(32, ROWS_FLOATS // columns)), columns
+
+
+def norm_forward(x: Tensor, weight: Tensor, residual: Tensor | None, eps: float) -> tuple[Tensor, Tensor]:
+    """Return y in the dtype of x, and the float32 sum of residual and x (empty without a residual)."""
+    x, D = x.detach().contiguous(), x.shape[-1]
+    rows, (tile, columns) = x.numel() // D, _tile(D)
+    y = torch.empty_like(x)
+    total = torch.empty(x.shape if residual is not None else 0, dtype=torch.float32, device=x.device)
+    norm_kernel[(triton.cdiv(rows, tile),)](
+        x, None if residual is None else residual.detach().contiguous(), weight.detach().contiguous(), y, total,
+        rows, eps, D=D, ROWS=tile, BLOCK_D=columns,
+    )  # fmt: skip
+    return y, total
+
+
+def norm_backward(
+    dy: Tensor, dtotal: Tensor | None, total: Tensor, weight: Tensor, eps: float
+) -> tuple[Tensor, Tensor]:
+    """Return the float32 gradient of `total` (which is that of x and of the residual), and dweight."""
+    D = total.shape[-1]
+    rows, (tile, columns) = total.numel() // D, _tile(D)
+    programs = triton.cdiv(rows, _PART)
+    dx = torch.empty(total.shape, dtype=torch.float32, device=total.device)
+    partial = torch.empty(programs, D, dtype=torch.float32, device=total.device)
+    norm_backward_kernel[(programs,)](
+        dy.contiguous(), None if dtotal is None else dtotal.contiguous(), total.contiguous(), weight.contiguous(),
+        dx, partial, rows, eps, D=D, PART=_PART, ROWS=tile, BLOCK_D=columns,
+    )  # fmt: skip
+    return dx, partial.sum(0).to(weight.dtype)
