@@ -121,6 +121,20 @@ def _name_the_letter(window: Window, assemblies: Sequence[AssemblyLike], alphabe
             raise InputError(f"{where}: {error}") from None
 
 
+class Layout(NamedTuple):
+    """What a stage of the curriculum reads of one source; for the user to see before the training starts."""
+
+    context: int
+    source: str
+    bases: int
+    """Bases of the source's training part, long gaps left out: one epoch."""
+    epochs: float
+    """How often the stage reads each of them."""
+    packed: float
+    """Share of them read in packed windows, that is, with less than the whole context; 1 where every contig is
+    shorter."""
+
+
 class TrainingData(Dataset[MicroBatch]):
     """Every micro-batch of a training, addressed by (optimiser step, micro-batch). Picklable, without state."""
 
@@ -144,7 +158,8 @@ class TrainingData(Dataset[MicroBatch]):
             alphabet: of the model.
             micro_batch: context -> windows in a micro-batch, at most; None delivers every optimiser step in one piece.
             seed: of the run; the order of the windows and the strand of each follow from it.
-            reverse_complement: read half of the windows from the other strand.
+            reverse_complement: read half of the windows from the other strand. Bytes have no strands: it does nothing
+                there.
             rank: of this data-parallel process. It takes samples rank, rank + world_size ... of every optimiser step,
                 so that all ranks together read what one alone would read.
             world_size: number of such processes.
@@ -166,16 +181,27 @@ class TrainingData(Dataset[MicroBatch]):
             self.micro_batch[context] = size = micro_batch[context] if micro_batch else self._per_rank(context)
             if size < 1:
                 raise InputError(f"micro-batch of context {context:,}: want 1 window or more, got {size}")
+        has_strands = bool((alphabet.complement != np.arange(alphabet.size)).any())
         self.orders = tuple(
             WindowOrder(
                 corpus.sources(stage.context, leave_n_out=alphabet.n is not None),
                 stage.context,
                 seed=seed,
                 stage=number,
-                reverse_complement=reverse_complement,
+                reverse_complement=reverse_complement and has_strands,
             )
             for number, stage in enumerate(curriculum.stages)
         )
+
+    def layout(self) -> list[Layout]:
+        """One row a stage and source."""
+        rows = []
+        for stage, steps, order in zip(self.curriculum.stages, self.curriculum.stage_steps, self.orders, strict=True):
+            total = sum(group.weight for group in self.corpus.groups)
+            for group, index in zip(self.corpus.groups, order.indices, strict=True):
+                tokens = steps * self.curriculum.tokens_per_step * group.weight / total
+                rows.append(Layout(stage.context, group.name, index.bases, tokens / index.bases, index.packed_share))
+        return rows
 
     def micros(self, step: int) -> int:
         """Micro-batches of an optimiser step on this rank; the last one may be smaller."""

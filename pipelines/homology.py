@@ -81,13 +81,13 @@ def find_families(
     """
     for assembly, table in homologs.items():
         if assembly not in sizes:
-            raise InputError(f"splits.homologs: no assembly {assembly!r}; there are {_some(sizes)}")
+            raise InputError(f"split.homologs: no assembly {assembly!r}; there are {_some(sizes)}")
         for contig, label in table.items():
             if contig not in sizes[assembly]:
-                raise InputError(f"splits.homologs.{assembly}: no contig {contig!r}; it has {_some(sizes[assembly])}")
+                raise InputError(f"split.homologs.{assembly}: no contig {contig!r}; it has {_some(sizes[assembly])}")
             if not read_homologs(label):
                 raise InputError(
-                    f"splits.homologs.{assembly}.{contig}: want a homolog such as hsa5 or hsa17x5, got {label!r}"
+                    f"split.homologs.{assembly}.{contig}: want a homolog such as hsa5 or hsa17x5, got {label!r}"
                 )
     loci = [
         _locus(assembly, contig, length, homologs.get(assembly, {}).get(contig))

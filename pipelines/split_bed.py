@@ -36,16 +36,16 @@ def read_split_bed(path: Path, sizes: Mapping[str, int]) -> list[BedInterval]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise InputError(f"splits.bed: {path}: {error.strerror}") from None
+        raise InputError(f"split.bed: {path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise InputError(f"splits.bed: {path}: not a text file") from None
+        raise InputError(f"split.bed: {path}: not a text file") from None
     found = [
         _read_line(f"{path}, line {number}", number, line, sizes)
         for number, line in enumerate(lines, 1)
         if line.strip() and not line.startswith(("#", "track", "browser"))
     ]
     if not found:
-        raise InputError(f"splits.bed: {path}: holds no intervals")
+        raise InputError(f"split.bed: {path}: holds no intervals")
     return found
 
 

@@ -70,15 +70,15 @@ class SplitConfig:
     def __post_init__(self) -> None:
         for key in ("valid_fraction", "test_fraction"):
             if not 0 <= getattr(self, key) < 1:
-                raise InputError(f"splits.{key}: want at least 0 and below 1, got {getattr(self, key):g}")
+                raise InputError(f"split.{key}: want at least 0 and below 1, got {getattr(self, key):g}")
         if self.valid_fraction + self.test_fraction >= 1:
-            raise InputError("splits.valid_fraction and splits.test_fraction: together they leave nothing to train on")
+            raise InputError("split.valid_fraction and split.test_fraction: together they leave nothing to train on")
         if self.margin < 0:
-            raise InputError(f"splits.margin: want 0 bases or more, got {self.margin}")
+            raise InputError(f"split.margin: want 0 bases or more, got {self.margin}")
         if self.method == "contig" and not (self.valid or self.test):
-            raise InputError("splits.valid and splits.test: method contig wants at least one name or pattern")
+            raise InputError("split.valid and split.test: method contig wants at least one name or pattern")
         if self.method == "bed" and not self.bed:
-            raise InputError("splits.bed: method bed wants a file")
+            raise InputError("split.bed: method bed wants a file")
 
 
 @dataclass(frozen=True)
@@ -247,13 +247,13 @@ def _by_contig(families: Sequence[Family], config: SplitConfig) -> Labelled:
         unused.difference_update(matched)
         if len({part for part, _ in matched}) > 1:
             raise InputError(
-                f"splits.valid and splits.test: {locus} matches both, {matched[0][1]!r} and {matched[-1][1]!r}"
+                f"split.valid and split.test: {locus} matches both, {matched[0][1]!r} and {matched[-1][1]!r}"
             )
         part = matched[0][0] if matched else "train"
         if locus.length:
             labelled.append((part, SplitRegion(locus.assembly, locus.contig, 0, locus.length)))
     for part, pattern in sorted(unused):
-        raise InputError(f"splits.{part}: {pattern!r} matches no contig; there are {_contigs(families)}")
+        raise InputError(f"split.{part}: {pattern!r} matches no contig; there are {_contigs(families)}")
     return labelled
 
 
@@ -275,11 +275,11 @@ def _by_bed(sizes: Mapping[str, Mapping[str, int]], config: SplitConfig) -> Labe
             files[next(iter(sizes))] = Path(entry)
         else:
             raise InputError(
-                f"splits.bed: {entry!r}: with several assemblies want assembly=file, one of {', '.join(sizes)}"
+                f"split.bed: {entry!r}: with several assemblies want assembly=file, one of {', '.join(sizes)}"
             )
     missing = [assembly for assembly in sizes if assembly not in files]
     if missing:
-        raise InputError(f"splits.bed: no file for assembly {missing[0]!r}; want {missing[0]}=FILE.bed")
+        raise InputError(f"split.bed: no file for assembly {missing[0]!r}; want {missing[0]}=FILE.bed")
     return [
         (one.part, SplitRegion(assembly, one.contig, one.start, one.end))
         for assembly, path in files.items()
@@ -310,7 +310,7 @@ def _refuse_leaks(families: Sequence[Family], parts: Mapping[str, Sequence[Split
             for other, (until, whose) in reach.items():
                 if other != part and whose != locus and start < until - spread * family.collinear:
                     raise InputError(
-                        f"splits: {locus} is {part} where {whose}, its homolog ({family.name}), is {other}: the same "
+                        f"split: {locus} is {part} where {whose}, its homolog ({family.name}), is {other}: the same "
                         "sequence in both; "
                         f"put {family.name} into one part in every species"
                     )
@@ -331,9 +331,9 @@ def _refuse_empty(
             there = [f"{assembly}:{contig}" for assembly, contigs in sizes.items() for contig in contigs]
             shown = ", ".join(there[:8]) + (f" and {len(there) - 8:,} more" if len(there) > 8 else "")
             patterns = ", ".join((*config.valid, *config.test)) if config.method == "contig" else ""
-            rule = f"held out: {patterns}" if patterns else f"splits.method {config.method}"
+            rule = f"held out: {patterns}" if patterns else f"split.method {config.method}"
             raise InputError(
-                f"splits: the {part} part is empty ({rule}; contigs: {shown}); name contigs or a BED file that leave "
+                f"split: the {part} part is empty ({rule}; contigs: {shown}); name contigs or a BED file that leave "
                 "it some"
             )
 

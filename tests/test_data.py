@@ -181,6 +181,24 @@ def test_seeds_and_the_strand_switch_matter(corpus):
     assert not torch.equal(one.bases, forward.bases)
 
 
+def test_bytes_have_no_other_strand():
+    text = np.frombuffer(b"never read backwards. " * 200, np.uint8)
+    corpus = build_corpus([("S", [MemoryGenome("text", {"c": text})], None)], SplitConfig())
+    curriculum = CurriculumConfig(stages=(Stage(context=128, share=1.0),), tokens_per_step=1280, total_tokens=2560)
+    bases = TrainingData(corpus, curriculum, BYTES, seed=0)[0, 0].bases
+    assert all(b"never read" in bytes(row.numpy()) for row in bases)
+
+
+def test_the_layout_says_epochs_and_packing(corpus):
+    rows = _data(corpus).layout()
+    assert [(row.context, row.source) for row in rows] == [(c, s) for c in (64, 256, 1024) for s in "AB"]
+    large, small = rows[0], rows[5]
+    assert large.bases == corpus.splits.bases("train", "large")
+    assert large.epochs == pytest.approx(10 * 2048 * 2 / 3 / large.bases)
+    assert large.packed < 0.01
+    assert small.packed == 1.0
+
+
 def test_the_data_set_is_picklable(corpus):
     data = pickle.loads(pickle.dumps(_data(corpus)))
     _same([data[15, 0]], [_data(corpus)[15, 0]])

@@ -177,7 +177,7 @@ def test_t2t_names_say_their_homolog():
 @pytest.mark.parametrize(
     "patterns, message",
     [
-        ({"valid": ("chr9",), "test": ("chr6",)}, "splits.valid: 'chr9' matches no contig; there are human:chr5"),
+        ({"valid": ("chr9",), "test": ("chr6",)}, "split.valid: 'chr9' matches no contig; there are human:chr5"),
         ({"valid": ("chr6",), "test": ("chr[6]",)}, "human:chr6 matches both, 'chr6' and 'chr.6.'"),
         ({"valid": ("*",)}, "the train part is empty .held out: .; contigs: human:chr5"),
         ({}, "method contig wants at least one name"),
@@ -189,11 +189,11 @@ def test_contig_patterns_that_do_not_work(patterns, message):
 
 
 def test_homologs_of_nothing_are_refused():
-    with pytest.raises(InputError, match=r"splits\.homologs: no assembly 'orang'; there are human, gorilla"):
+    with pytest.raises(InputError, match=r"split\.homologs: no assembly 'orang'; there are human, gorilla"):
         _by_contig(homologs={"orang": {}}, valid=("chr6",))
-    with pytest.raises(InputError, match=r"splits\.homologs\.human: no contig 'chr99'"):
+    with pytest.raises(InputError, match=r"split\.homologs\.human: no contig 'chr99'"):
         _by_contig(homologs={"human": {"chr99": "hsa1"}}, valid=("chr6",))
-    with pytest.raises(InputError, match=r"splits\.homologs\.human\.chr5: want a homolog"):
+    with pytest.raises(InputError, match=r"split\.homologs\.human\.chr5: want a homolog"):
         _by_contig(homologs={"human": {"chr5": " "}}, valid=("chr6",))
 
 
@@ -314,23 +314,23 @@ def test_two_assemblies_of_one_name():
 @pytest.mark.parametrize(
     "values, message",
     [
-        ({"valid_fraction": 1.0}, "splits.valid_fraction: want at least 0 and below 1"),
+        ({"valid_fraction": 1.0}, "split.valid_fraction: want at least 0 and below 1"),
         ({"valid_fraction": 0.6, "test_fraction": 0.5}, "leave nothing to train on"),
-        ({"margin": -1}, "splits.margin: want 0 bases or more"),
+        ({"margin": -1}, "split.margin: want 0 bases or more"),
         ({"method": "bed"}, "method bed wants a file"),
-        ({"method": "number"}, "splits.method: want one of fraction, contig, bed, got 'number'"),
-        ({"tset": ["chr1"]}, "splits.tset: unknown key; is splits.test meant"),
+        ({"method": "number"}, "split.method: want one of fraction, contig, bed, got 'number'"),
+        ({"tset": ["chr1"]}, "split.tset: unknown key; is split.test meant"),
     ],
 )
 def test_bad_values_name_their_key(values, message):
     with pytest.raises(InputError, match=message):
-        from_dict(SplitConfig, values, "splits")
+        from_dict(SplitConfig, values, "split")
 
 
 def test_config_from_yaml_values():
     config = from_dict(
         SplitConfig,
         {"method": "contig", "valid": ["chr7"], "homologs": {"g": {"chr4": "hsa17x5"}}, "margin": "16k"},
-        "splits",
+        "split",
     )
     assert (config.homologs["g"]["chr4"], config.margin) == ("hsa17x5", 2**14)
