@@ -273,7 +273,7 @@ class TwoBitFile:
                 self._read_blocks(name, "N", record.n_at, record.n_count, record.length),
                 self._read_blocks(name, "mask", record.mask_at, record.mask_count, record.length),
             )
-            for oldest in list(self._cache)[: len(self._cache) + 1 - _CACHED]:
+            for oldest in list(self._cache)[: max(0, len(self._cache) + 1 - _CACHED)]:
                 self._cache.pop(oldest, None)  # another thread may have been faster
             self._cache[name] = blocks
         return blocks

@@ -129,6 +129,7 @@ def test_more_contigs_than_are_kept_at_once(write):
     assert read(path) == records
     file = TwoBitFile(path)
     assert [(name, file.read(name).tobytes()) for name, _ in records + records[::-1]] == records + records[::-1]
+    assert len(file._cache) == twobit._CACHED
 
 
 def test_pickles_and_survives_a_fork(write):
