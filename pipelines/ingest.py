@@ -18,8 +18,8 @@ from dnamamba.pipelines.letters import Gaps, Unknown
 from dnamamba.pipelines.sources import open_source
 from dnamamba.pipelines.store import Assembly, local_folder, open_store
 from dnamamba.pipelines.store_build import Progress, build
-from dnamamba.pipelines.store_format import check_assembly_name
-from dnamamba.pipelines.store_lock import ASIDE, Workplace, assembly_lock
+from dnamamba.pipelines.store_format import ASIDE, check_assembly_name
+from dnamamba.pipelines.store_lock import Workplace, assembly_lock
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from dnamamba.errors import InputError
 from dnamamba.pipelines.store_files import StoreFiles
-from dnamamba.pipelines.store_format import N_BLOCK, Contig, check_assembly_name, decode_plain
+from dnamamba.pipelines.store_format import ASIDE, N_BLOCK, Contig, check_assembly_name, decode_plain
 from dnamamba.pipelines.store_metadata import AssemblyMetadata, check_assembly, check_attributes, parse_document
 from dnamamba.pipelines.store_sequence import Bases, MappedSequence, RemoteSequence
 
@@ -35,9 +35,12 @@ class GenomeStore:
         self._files = StoreFiles(location)
         try:
             root = self._files.read("zarr.json")
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
+            waiting = (
+                f"; an interrupted ingest waits for --resume: {', '.join(self.unfinished)}" if self.unfinished else ""
+            )
             raise InputError(
-                f"{location}: no genome store here (no zarr.json); `dnamamba genome ingest` makes one"
+                f"{location}: no genome store here (no zarr.json); `dnamamba genome ingest` makes one{waiting}"
             ) from None
         where = f"{self._files}/zarr.json"
         self.attributes = check_attributes(parse_document(root, where), where)
@@ -59,6 +62,12 @@ class GenomeStore:
             InputError: the address cannot be listed (plain HTTP); assemblies still open by name.
         """
         return [name for name in self._files.folders() if not name.startswith(".")]
+
+    @property
+    def unfinished(self) -> list[str]:
+        """Names of assemblies that are being written, or whose ingest was interrupted; of a local store, sorted."""
+        folder = self._files.local
+        return sorted(path.parent.name for path in folder.glob(f"{ASIDE}/*/new")) if folder is not None else []
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and name in self.assemblies

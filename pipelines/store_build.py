@@ -49,7 +49,7 @@ def build(
         contigs: its contigs, each read before the next is asked for.
         label: the source's name in messages.
         attributes: asked at the end; may raise InputError.
-        header: what a later ingest must have in common to go on with this one.
+        header: what a later ingest must have in common to go on with this one; `source` None when none can.
         lengths: of all contigs, where they are known before.
         resume: go on with what an interrupted ingest left.
         jobs: threads; by default one a core.
@@ -59,6 +59,7 @@ def build(
         InputError: what the source or `attributes` raise, two contigs of one name, no bases at all. Nothing is left
             aside then; after a KeyboardInterrupt or a kill the finished contigs wait for `resume`.
     """
+    header = {"version": VERSION, **header}
     writer = AssemblyWriter.resume(place.new, header) if resume else None
     try:
         if writer is None:
@@ -74,6 +75,8 @@ def build(
         _make_root(place)
         place.publish()
     except KeyboardInterrupt:
+        if header["source"] is None:  # it cannot be read a second time: nothing can go on with this
+            place.clear()
         raise
     except BaseException:
         place.clear()

@@ -31,7 +31,12 @@ class StoreFiles:
             InputError: the address cannot be reached.
         """
         if self.local is not None:
-            return (self.local / path).read_bytes()
+            try:
+                return (self.local / path).read_bytes()
+            except (FileNotFoundError, NotADirectoryError):
+                raise FileNotFoundError(path) from None
+            except OSError as error:
+                raise InputError(f"{self}/{path}: cannot be read: {error.strerror}") from None
         filesystem, root = self._connect()
         try:
             data: bytes = filesystem.cat_file(f"{root}/{path}")

@@ -18,6 +18,7 @@ from dnamamba.pipelines.digests import crc32c, fingerprint
 FORMAT = "dnamamba-genome-store"
 VERSION = 1
 LAYOUT = "raw"
+ASIDE = ".ingest"  # folder of the store where half-made assemblies lie, unseen by readers
 N_BLOCK = 1024  # bases that one entry of n_count covers
 CHUNK_BITS = range(10, 17)  # a chunk holds 2**10 .. 2**16 bases
 SHARD_BITS = 26  # a shard holds at most 2**26 bases

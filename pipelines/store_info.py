@@ -29,6 +29,8 @@ def store_table(store: GenomeStore, assemblies: list[Assembly], contigs: int) ->
     """
     there = len(store.assemblies)
     title = f"{store.location}: {store.attributes['format']} version {store.attributes['version']}, {there} assemblies"
+    if store.unfinished:
+        title += f"\nbeing written, or interrupted and waiting for --resume: {', '.join(store.unfinished)}"
     return "\n\n".join([title, *(_assembly(assembly, contigs) for assembly in assemblies)])
 
 

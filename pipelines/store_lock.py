@@ -11,8 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dnamamba.errors import InputError
+from dnamamba.pipelines.store_format import ASIDE
 
-ASIDE = ".ingest"  # folder of the store where half-made assemblies lie, unseen by readers
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 _TRIES = 100
 

@@ -125,6 +125,8 @@ class MappedSequence:
                 data = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
         except FileNotFoundError:
             raise InputError(f"{path}: this shard is missing; ingest this assembly again") from None
+        except OSError as error:
+            raise InputError(f"{path}: cannot be mapped: {error.strerror or error}") from None
         places = decode_index(data[size - tail :].tobytes(), self._layout, size - tail, str(path))
         stored = int((places >= 0).sum())
         if stored and np.array_equal(places[:stored], np.arange(stored) * self._layout.chunk):
@@ -167,7 +169,7 @@ class RemoteSequence:
             from zarr.storage import FsspecStore
 
             store = FsspecStore.from_url(self._url, read_only=True)
-            self._pid, self._array = os.getpid(), zarr.open_array(store, mode="r")
+            self._array, self._pid = zarr.open_array(store, mode="r"), os.getpid()
         try:
             return np.ascontiguousarray(self._array[start:stop], dtype=np.uint8)
         except (ValueError, OSError) as error:

@@ -390,8 +390,10 @@ def _interrupted(fasta, store, **kwargs):
 
 def test_an_interruption_can_be_resumed(tmp_path, fasta, genome, monkeypatch):
     _interrupted(fasta, tmp_path / "s")
-    with pytest.raises(InputError, match="no genome store"):
+    with pytest.raises(InputError, match=r"no genome store .* waits for --resume: toy"):
         open_store(tmp_path / "s")
+    ingest_arrays([("a", "", random_bases(9))], tmp_path / "s", assembly="other")
+    assert (open_store(tmp_path / "s").assemblies, open_store(tmp_path / "s").unfinished) == (["other"], ["toy"])
     names = []
     _same(ingest(fasta, tmp_path / "s", resume=True, progress=lambda name, *_: names.append(name)), genome)
     assert names[0] == "chr5"
@@ -400,6 +402,15 @@ def test_an_interruption_can_be_resumed(tmp_path, fasta, genome, monkeypatch):
     write_fasta(fasta, {"chr1": random_bases(7)})
     with pytest.raises(InputError, match="is there already"):
         ingest(fasta, tmp_path / "s", resume=True)
+
+
+def test_what_cannot_be_resumed_is_not_kept(tmp_path):
+    def stop(name, done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ingest_arrays([("a", "", random_bases(9))], tmp_path / "s", assembly="a", progress=stop)
+    assert not (tmp_path / "s").exists()
 
 
 def test_resume_wants_the_same_source_read_the_same_way(tmp_path, fasta, genome):

@@ -83,7 +83,8 @@ def ingest(
                     progress=progress,
                 )
         except KeyboardInterrupt:
-            raise InputError(f"{source}: interrupted; the finished contigs are kept, --resume goes on") from None
+            kept = "nothing was kept" if source == "-" else "the finished contigs are kept, --resume goes on"
+            raise InputError(f"{source}: interrupted; {kept}") from None
         bases = sum(made.sizes.values())
         click.echo(f"{store}: assembly {made.name}, {len(made.contigs):,} contigs, {bases:,} bases", err=True)
 
