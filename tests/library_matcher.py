@@ -8,7 +8,7 @@ from dnamamba.pipelines.simulate.library import Library
 from dnamamba.pipelines.simulate.tree import CLADES
 
 K = 16
-ENOUGH = 3  # diagnostic bases in one place; chance mutations of an old copy make three once in thousands of copies
+ENOUGH = 3  # diagnostic bases in one place, and more than half of those that lie between the first and the last
 CODES = np.zeros(256, np.int64)
 CODES[[ord(c) for c in "CGTcgt"]] = [1, 2, 3, 1, 2, 3]
 
@@ -43,14 +43,17 @@ class LibraryMatcher:
             parent = [n for n in library.names if n.startswith(family + ".") and n.split(".")[1].isdigit()][-1]
             self.diagnostic.append(np.flatnonzero(library.entry(name) != library.entry(parent)))
 
-    def clades_seen(self, letters):
-        """Which clades' elements stand in a window of ASCII letters, bool [clades]."""
+    def hits(self, letters):
+        """Every K-mer of ASCII letters that only one young entry has: its place and its row, both [H]."""
         words = kmers(CODES[letters])
         row = np.minimum(np.searchsorted(self.words, words), len(self.words) - 1)
-        hits = np.flatnonzero(self.words[row] == words)
-        row = row[hits]
+        place = np.flatnonzero(self.words[row] == words)
+        return place, row[place]
+
+    def clades_seen(self, place, row):
+        """Clades with an element among the hits of one window, bool [clades]."""
         key = self.entry[row] * 2 + self.strand[row]
-        diagonal = hits - self.at[row]
+        diagonal = place - self.at[row]
         order = np.lexsort((diagonal, key))
         breaks = np.flatnonzero((np.diff(key[order]) != 0) | (np.diff(diagonal[order]) > 30)) + 1
         seen = np.zeros(len(CLADES), bool)
@@ -60,8 +63,11 @@ class LibraryMatcher:
                 covered = np.unique(self.at[row[group]][:, None] + np.arange(K))
                 if reverse:
                     covered = self.lengths[entry] - 1 - covered
-                if np.isin(self.diagnostic[entry], covered).sum() >= ENOUGH:
-                    seen[self.clade[entry]] = True
+                found = self.diagnostic[entry][np.isin(self.diagnostic[entry], covered)]
+                if len(found) >= ENOUGH:
+                    # An old copy may mutate into a few diagnostic bases, but it lacks most of those between them.
+                    between = (self.diagnostic[entry] >= found[0]) & (self.diagnostic[entry] <= found[-1])
+                    seen[self.clade[entry]] |= len(found) > 0.5 * between.sum()
         return seen
 
 
@@ -75,9 +81,11 @@ def matcher_accuracy(config: SimulateConfig, matcher: LibraryMatcher, sequences,
     right = []
     for contig in sequences:
         for species, letters in enumerate(contig):
+            place, row = matcher.hits(letters)
             for start in range(0, len(letters) - length + 1, length):
+                low, high = np.searchsorted(place, (start, start + length - K + 1))
                 outcome = 0
-                for bit in matcher.clades_seen(letters[start : start + length]):
+                for bit in matcher.clades_seen(place[low:high], row[low:high]):
                     outcome = outcome * 2 + int(bit)
                 chance = likely[:, outcome]
                 best = np.isclose(chance, chance.max(), rtol=1e-9)

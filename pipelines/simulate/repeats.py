@@ -53,7 +53,8 @@ def _lengths(rng: np.random.Generator, family: Family, k: int) -> tuple[Ints, In
     return start, length
 
 
-def _mean_length(family: Family) -> float:
+def mean_length(family: Family) -> float:
+    """Mean length of a family's copies, bases."""
     if not family.truncation:
         return float(family.consensus)
     decay = family.truncation - 40.0
@@ -85,7 +86,7 @@ def sow_repeats(
         rng = stream(seed, "repeats", contig, number)
         # Random copies leave exp(-x) of the contig bare, so this x shows the wave's share after all that follow.
         amount = -np.log1p(-wave.share / (1.0 - later))
-        k = int(rng.poisson(amount * length / _mean_length(wave.family)))
+        k = int(rng.poisson(amount * length / mean_length(wave.family)))
         start, size = _lengths(rng, wave.family, k)
         place = rng.integers(0, max(length - 1, 1), size=k)
         if wave.family.prefers_gc:
