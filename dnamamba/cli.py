@@ -41,6 +41,8 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; an error the user can act on is one line on stderr and exit code 1."""
+    # torch's idle threads would spin against the threads of the compiled scan. Read when torch is first imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         cli(prog_name="dnamamba")
     except (InputError, MissingPackageError) as error:
