@@ -8,15 +8,17 @@ from functools import cache
 
 import torch
 import triton
+import triton.language as tl
 from torch import Tensor
 
-from dnamamba.kernels.triton_scan_backward import K, gradient_kernel, sum_tiles_kernel
+from dnamamba.kernels.triton_scan_backward import K, R, gradient_kernel, sum_tiles_kernel
 from dnamamba.kernels.triton_scan_chunks import GROUPS, carry_kernel, chunk_kernel
 from dnamamba.kernels.triton_scan_chunks import UNROLL as CHUNK_UNROLL
-from dnamamba.kernels.triton_scan_forward import UNROLL, output_kernel
+from dnamamba.kernels.triton_scan_forward import AHEAD, UNROLL, output_kernel
 
 BLOCK = 64  # steps between two saved states; 64 bytes of state (N = 16) a channel each, 1/8 of bf16 x, dt, z and y
 CARRY_UNROLL = 8
+_WORDS = {torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
 _SLOTS = 4096  # programs of the gradient pass at most; each owns 32 KiB of scratch
 _PARTIAL_BYTES = 2**26  # of the tiles' parts of dB and dC held at a time, if 1/8 of x, dt, z and y is less
 
@@ -39,7 +41,7 @@ class _Sizes:
     def __init__(self, x: Tensor, A: Tensor) -> None:
         self.B, self.L, self.D = x.shape
         self.N = A.shape[1]
-        self.NP = triton.next_power_of_2(self.N)
+        self.NP = max(2, triton.next_power_of_2(self.N))
         self.BD = min(32, 512 // self.NP)
         self.tiles = triton.cdiv(self.D, self.BD)
         self.groups = GROUPS if self.NP >= 4 * GROUPS else 1
@@ -57,6 +59,12 @@ class _Sizes:
 def _rows(t: Tensor | None) -> Tensor | None:
     """The tensor as the kernels read it: any batch and length stride, the last axis dense."""
     return t if t is None or t.stride(-1) == 1 or t.shape[-1] == 1 else t.contiguous()
+
+
+def _packs(t: Tensor) -> bool:
+    """Whether rows of B or C can be read as 32-bit words of two values."""
+    even = all(size % 2 == 0 for size in (t.shape[-1], t.stride(0), t.stride(1), t.storage_offset()))
+    return t.dtype in _WORDS and even and t.stride(-1) == 1
 
 
 def _strides(t: Tensor | None) -> tuple[int, int]:
@@ -128,12 +136,15 @@ def scan_forward(
     final = torch.empty(size.B, size.D, size.N, dtype=torch.float32, device=x.device)
     borders = torch.empty(borders_shape(size.B, size.L, size.D, size.N), dtype=torch.float32, device=x.device)
     (sxb, sx), (sdb, sd), (szb, sz) = _strides(x), _strides(dt), _strides(z)
+    words = None
+    if _packs(B) and _packs(C) and B.dtype == C.dtype:
+        words, B, C = _WORDS[B.dtype], B.view(torch.int32), C.view(torch.int32)
     (sbb, sb), (scb, sc) = _strides(B), _strides(C)
     output_kernel[(size.tiles * size.B * chunks,)](
         x, dt, z, B, C, A_nd, D, dt_bias, reset_bytes, start, y, borders, final,
         size.L, T, chunks, sxb, sdb, szb, sbb, scb,
         SX=sx, SD=sd, SZ=sz, SB=sb, SC=sc, D=size.D, N=size.N, NP=size.NP, BD=size.BD, BLOCK=BLOCK, U=UNROLL,
-        SOFTPLUS=dt_softplus, EVEN=size.even, num_warps=1,
+        AHEAD=AHEAD, WORDS=words, SOFTPLUS=dt_softplus, EVEN=size.even, num_warps=1,
     )  # fmt: skip
     return y, final, borders
 
@@ -177,7 +188,7 @@ def scan_backward(
     at_once = min(rows, max(1, budget // row_bytes))
     partial = empty(size.tiles, at_once, T, 2, size.N)
     programs = min(_SLOTS, at_once * size.tiles)
-    scratch = empty(programs, BLOCK // K, size.NP, size.BD)
+    scratch = empty(programs, BLOCK // K + 1, size.NP, size.BD)
     (sxb, sx), (sdb, sd), (szb, sz) = _strides(x), _strides(dt), _strides(z)
     (sbb, sb), (scb, sc), (sgb, sg) = _strides(B), _strides(C), _strides(dy)
     sum_size = 1024
@@ -187,7 +198,7 @@ def scan_backward(
             x, dt, z, B, C, A_nd, D, dt_bias, reset_bytes, dy, borders, gamma,
             dx, ddt, dz, partial, dA, dD, dbias, dstart, scratch,
             size.L, T, chunks, first, last, sxb, sdb, szb, sbb, scb, sgb,
-            SX=sx, SD=sd, SZ=sz, SB=sb, SC=sc, SG=sg, D=size.D, N=size.N, NP=size.NP, BD=size.BD, BLOCK=BLOCK, K=K,
+            SX=sx, SD=sd, SZ=sz, SB=sb, SC=sc, SG=sg, D=size.D, N=size.N, NP=size.NP, BD=size.BD, BLOCK=BLOCK, K=K, R=R,
             SOFTPLUS=dt_softplus, EVEN=size.even, num_warps=1,
         )  # fmt: skip
         sum_tiles_kernel[((last - first) * triton.cdiv(T * 2 * size.N, sum_size),)](

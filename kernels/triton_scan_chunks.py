@@ -8,7 +8,7 @@ the same with time reversed, for gamma[t] = exp(A * dt[t]) * (gradient of the st
 import triton
 import triton.language as tl
 
-from dnamamba.kernels.triton_scan_math import LOG2E, load, sigmoid, store, time_step
+from dnamamba.kernels.triton_scan_math import LOG2E, load, row, sigmoid, store, time_step
 
 UNROLL = 4
 GROUPS = 4  # of states; each group stops by itself
@@ -45,11 +45,11 @@ def chunk_kernel(
     GROUP: tl.constexpr = NP // NG
     pid = tl.program_id(0)
     d = (pid % TILES) * BD + tl.arange(0, BD)
-    row = pid // TILES
-    b = (row // n_chunks).to(tl.int64)
+    item = pid // TILES  # of [batch, chunk]
+    b = (item // n_chunks).to(tl.int64)
     on_d = d < D
     n = tl.arange(0, GROUP)
-    first = (row % n_chunks).to(tl.int64) * T
+    first = (item % n_chunks).to(tl.int64) * T
     left = tl.minimum(L - first, T).to(tl.int32)
     blocks = tl.cdiv(left, BLOCK)
 
@@ -71,46 +71,52 @@ def chunk_kernel(
     time = tl.zeros([BD], tl.float32)  # between the wanted end and the step at hand
     is_open = left > 0  # no reset between the wanted end and the step at hand
     block = blocks * 0
+    last = left - 1
+    time_ptr += item.to(tl.int64) * D
+    xs, dts, zs = (), (), ()
+    for u in tl.static_range(U):
+        t = tl.maximum(block + u if ADJOINT else last - u, 0)
+        xs = xs + (row(x_ptr, SX, t, last, d, on_d, EVEN),)
+        dts = dts + (row(dt_ptr, SD, t, last, d, on_d, EVEN, PAST_END),)
+        if ADJOINT and z_ptr is not None:
+            zs = zs + (row(z_ptr, SZ, t, last, d, on_d, EVEN),)
     for top in tl.static_range(NG - 1, -1, -1):
         on = (n + top * GROUP < N)[:, None] & on_d[None, :]
         alive = _any_left(As[top], time, on, EVEN) & is_open
         while (block < blocks) & alive:
             for i in range(0, BLOCK, U):
-                at = block * BLOCK + i if ADJOINT else (blocks - 1 - block) * BLOCK + BLOCK - U - i
-                p = at.to(tl.int64)
-                xs, dts, zs, Bs, resets = (), (), (), (), ()
+                next_xs, next_dts, next_zs = (), (), ()
                 for u in tl.static_range(U):
-                    s = u if ADJOINT else U - 1 - u
-                    live = at + s < left
-                    xs = xs + (load(x_ptr + (p + s) * SX + d, on_d & live, EVEN),)
-                    dts = dts + (load(dt_ptr + (p + s) * SD + d, on_d & live, EVEN, PAST_END),)
-                    rows = ()
-                    for g in tl.static_range(top + 1):
-                        on_n = (n + g * GROUP < N) & live
-                        rows = rows + (load(B_ptr + (p + s) * SB + g * GROUP + n, on_n, EVEN),)
-                    Bs = Bs + (rows,)
+                    done = block * BLOCK + i + u  # steps walked in this chunk
+                    t = done if ADJOINT else last - done
+                    ahead = tl.maximum(t + U if ADJOINT else t - U, 0)
+                    next_xs = next_xs + (row(x_ptr, SX, ahead, last, d, on_d, EVEN),)
+                    next_dts = next_dts + (row(dt_ptr, SD, ahead, last, d, on_d, EVEN, PAST_END),)
                     if ADJOINT and z_ptr is not None:
-                        zs = zs + (load(z_ptr + (p + s) * SZ + d, on_d & live, EVEN),)
-                    if reset_ptr is not None:
-                        resets = resets + (load(reset_ptr + p + s, live, EVEN, 0),)
-                for u in tl.static_range(U):
-                    live = at + (u if ADJOINT else U - 1 - u) < left
-                    step = time_step(dts[u].to(tl.float32) + bias, live, SOFTPLUS, EVEN)
+                        next_zs = next_zs + (row(z_ptr, SZ, ahead, last, d, on_d, EVEN),)
+
+                    here = (t >= 0) & (t <= last)
+                    step = time_step(dts[u].to(tl.float32) + bias, here, SOFTPLUS, EVEN)
+                    if not EVEN:
+                        step = tl.where(here, step, 0.0)
                     weight = xs[u].to(tl.float32)
+                    if not ADJOINT:
+                        weight *= step
+                    elif z_ptr is not None:
+                        z = zs[u].to(tl.float32)
+                        weight *= z * sigmoid(z)
+                    if reset_ptr is not None:
+                        is_reset = load(reset_ptr + t, here, EVEN, 0) != 0
                     if ADJOINT:
                         time += step
                         if reset_ptr is not None:
-                            is_open &= resets[u] == 0
-                        if z_ptr is not None:
-                            z = zs[u].to(tl.float32)
-                            weight *= z * sigmoid(z)
-                    else:
-                        weight *= step
+                            is_open &= not is_reset
                     new = ()
                     for g in tl.static_range(NG):
                         if g <= top:
-                            part = Bs[u][g].to(tl.float32)[:, None] * weight[None, :]
-                            part *= tl.exp2(As[g] * time[None, :])
+                            on_n = (n + g * GROUP < N) & here
+                            part = load(B_ptr + t.to(tl.int64) * SB + g * GROUP + n, on_n, EVEN).to(tl.float32)[:, None]
+                            part *= tl.exp2(As[g] * time[None, :]) * weight[None, :]
                             if reset_ptr is not None:
                                 part = tl.where(is_open, part, 0.0)
                             new = new + (sums[g] + part,)
@@ -120,14 +126,17 @@ def chunk_kernel(
                     if not ADJOINT:
                         time += step
                         if reset_ptr is not None:
-                            is_open &= resets[u] == 0
+                            is_open &= not is_reset
+                    if u % 2 == 1:  # holds the loads above it in place, see triton_scan_forward.py
+                        store(time_ptr + d, time, on_d, EVEN)
+                xs, dts, zs = next_xs, next_dts, next_zs
             block += 1
             alive = _any_left(As[top], time, on, EVEN) & is_open
     for g in tl.static_range(NG):
         on = (n + g * GROUP < N)[:, None] & on_d[None, :]
-        at_nd = row.to(tl.int64) * (N * D) + (n[:, None] + g * GROUP) * D + d[None, :]
+        at_nd = item.to(tl.int64) * (N * D) + (n[:, None] + g * GROUP) * D + d[None, :]
         store(added_ptr + at_nd, sums[g], on, EVEN)
-    store(time_ptr + row.to(tl.int64) * D + d, time, on_d, EVEN)
+    store(time_ptr + d, time, on_d, EVEN)
 
 
 @triton.jit(do_not_specialize=["n_chunks"])
@@ -157,15 +166,15 @@ def carry_kernel(
         added, times, cuts = (), (), ()
         for u in tl.static_range(U):
             live = c + u < n_chunks
-            row = b * n_chunks + (n_chunks - 1 - c - u if ADJOINT else c + u)
-            added = added + (tl.load(state_ptr + row * (N * D) + nd, mask=on & live, other=0.0),)
-            times = times + (tl.load(time_ptr + row * D + d, mask=on_d & live, other=0.0),)
+            item = b * n_chunks + (n_chunks - 1 - c - u if ADJOINT else c + u)
+            added = added + (tl.load(state_ptr + item * (N * D) + nd, mask=on & live, other=0.0),)
+            times = times + (tl.load(time_ptr + item * D + d, mask=on_d & live, other=0.0),)
             if cut_ptr is not None:
-                cuts = cuts + (tl.load(cut_ptr + row, mask=live, other=0),)
+                cuts = cuts + (tl.load(cut_ptr + item, mask=live, other=0),)
         for u in tl.static_range(U):
             live = c + u < n_chunks
-            row = b * n_chunks + (n_chunks - 1 - c - u if ADJOINT else c + u)
-            tl.store(state_ptr + row * (N * D) + nd, carried, mask=on & live)
+            item = b * n_chunks + (n_chunks - 1 - c - u if ADJOINT else c + u)
+            tl.store(state_ptr + item * (N * D) + nd, carried, mask=on & live)
             carried *= tl.exp2(A * times[u][None, :])
             if cut_ptr is not None:
                 carried = tl.where(cuts[u] != 0, 0.0, carried)

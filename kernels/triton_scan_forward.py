@@ -3,9 +3,10 @@
 import triton
 import triton.language as tl
 
-from dnamamba.kernels.triton_scan_math import LOG2E, load, sigmoid, store, time_step
+from dnamamba.kernels.triton_scan_math import LOG2E, load, row, sigmoid, state_row, store, time_step, unpack
 
-UNROLL = 4  # steps whose loads are issued together, ahead of the arithmetic and of the stores that would fence them
+UNROLL = 4  # steps a round; a row of x, dt and z is loaded so many steps ahead
+AHEAD = 4  # steps that rows of B and C are loaded ahead
 
 
 # Alignment of the [N, D] tensors is hidden on purpose: without wide loads the compiler keeps all states of a channel in
@@ -20,28 +21,33 @@ def output_kernel(
     L, T, n_chunks, sxb, sdb, szb, sbb, scb,
     SX: tl.constexpr, SD: tl.constexpr, SZ: tl.constexpr, SB: tl.constexpr, SC: tl.constexpr,
     D: tl.constexpr, N: tl.constexpr, NP: tl.constexpr, BD: tl.constexpr, BLOCK: tl.constexpr, U: tl.constexpr,
-    SOFTPLUS: tl.constexpr, EVEN: tl.constexpr,
+    AHEAD: tl.constexpr, WORDS: tl.constexpr, SOFTPLUS: tl.constexpr, EVEN: tl.constexpr,
 ):  # fmt: skip
-    """Grid: tiles of channels x chunks x batch, tiles fastest, so that neighbours share rows of B and C in the cache."""
+    """Grid: tiles of channels x chunks x batch, tiles fastest, so that neighbours share rows of B and C in the cache.
+
+    ptxas moves a load down to the last store that it must not cross, to save registers. So each step first loads rows for
+    a later step, then computes, then stores its y: the stores hold the loads in place, a round ahead of their use.
+    """
     TILES: tl.constexpr = (D + BD - 1) // BD
     pid = tl.program_id(0)
     d = (pid % TILES) * BD + tl.arange(0, BD)
-    row = pid // TILES  # of [batch, chunk]
-    b = (row // n_chunks).to(tl.int64)
-    chunk = row % n_chunks
-    n = tl.arange(0, NP)
+    item = pid // TILES  # of [batch, chunk]
+    b = (item // n_chunks).to(tl.int64)
+    chunk = item % n_chunks
+    m = tl.arange(0, NP // 2)  # state n = 2 m + p, in plane p
     on_d = d < D
-    on_n = n < N
-    on = on_n[:, None] & on_d[None, :]
-    nd = n[:, None] * D + d[None, :]
 
-    A = load(A_ptr + nd, on, EVEN) * LOG2E  # [N, D]
     bias = 0.0 if bias_ptr is None else load(bias_ptr + d, on_d, EVEN).to(tl.float32)
     skip = 0.0 if D_ptr is None else load(D_ptr + d, on_d, EVEN).to(tl.float32)
-    if start_ptr is None:
-        h = tl.zeros([NP, BD], tl.float32)
-    else:
-        h = load(start_ptr + row.to(tl.int64) * (N * D) + nd, on, EVEN)
+    A, h = (), ()  # two planes [NP / 2, BD]
+    for p in tl.static_range(2):
+        on = (2 * m + p < N)[:, None] & on_d[None, :]
+        nd = (2 * m + p)[:, None] * D + d[None, :]
+        A = A + (load(A_ptr + nd, on, EVEN) * LOG2E,)
+        if start_ptr is None:
+            h = h + (tl.zeros([NP // 2, BD], tl.float32),)
+        else:
+            h = h + (load(start_ptr + item.to(tl.int64) * (N * D) + nd, on, EVEN),)
 
     first = chunk.to(tl.int64) * T
     x_ptr += b * sxb + first * SX
@@ -57,40 +63,54 @@ def output_kernel(
 
     PAST_END: tl.constexpr = float("-inf") if SOFTPLUS else 0.0  # a step of length zero leaves the state as it is
     left = tl.minimum(L - first, T).to(tl.int32)  # steps of this chunk
+    last = left - 1
+    xs, dts, zs = (), (), ()
+    for u in tl.static_range(U):
+        t = left * 0 + u
+        xs = xs + (row(x_ptr, SX, t, last, d, on_d, EVEN),)
+        dts = dts + (row(dt_ptr, SD, t, last, d, on_d, EVEN, PAST_END),)
+        if z_ptr is not None:
+            zs = zs + (row(z_ptr, SZ, t, last, d, on_d, EVEN),)
+    Bs, Cs = (), ()
+    for q in tl.static_range(AHEAD):
+        Bs = Bs + (state_row(B_ptr, SB, left * 0 + q, last, m, N, WORDS is not None, EVEN),)
+        Cs = Cs + (state_row(C_ptr, SC, left * 0 + q, last, m, N, WORDS is not None, EVEN),)
     for at in range(0, left, BLOCK):
-        store(border_ptr + nd, h, on, EVEN)
+        for p in tl.static_range(2):
+            nd = (2 * m + p)[:, None] * D + d[None, :]
+            store(border_ptr + nd, h[p], (2 * m + p < N)[:, None] & on_d[None, :], EVEN)
         border_ptr += N * D
-        for i in range(0, BLOCK, U):
-            xs, dts, zs, Bs, Cs, resets = (), (), (), (), (), ()
+        for i in range(at, at + BLOCK, U):
+            next_xs, next_dts, next_zs = (), (), ()
             for u in tl.static_range(U):
-                live = at + i + u < left
-                xs = xs + (load(x_ptr + u * SX + d, on_d & live, EVEN),)
-                dts = dts + (load(dt_ptr + u * SD + d, on_d & live, EVEN, PAST_END),)
-                Bs = Bs + (load(B_ptr + u * SB + n, on_n & live, EVEN),)
-                Cs = Cs + (load(C_ptr + u * SC + n, on_n & live, EVEN),)
+                t = left * 0 + i + u
+                next_xs = next_xs + (row(x_ptr, SX, t + U, last, d, on_d, EVEN),)
+                next_dts = next_dts + (row(dt_ptr, SD, t + U, last, d, on_d, EVEN, PAST_END),)
                 if z_ptr is not None:
-                    zs = zs + (load(z_ptr + u * SZ + d, on_d & live, EVEN),)
-                if reset_ptr is not None:
-                    resets = resets + (load(reset_ptr + u, live, EVEN, 0),)
-            for u in tl.static_range(U):
-                step = time_step(dts[u].to(tl.float32) + bias, at + i + u < left, SOFTPLUS, EVEN)
+                    next_zs = next_zs + (row(z_ptr, SZ, t + U, last, d, on_d, EVEN),)
+                Bs = Bs + (state_row(B_ptr, SB, t + AHEAD, last, m, N, WORDS is not None, EVEN),)
+                Cs = Cs + (state_row(C_ptr, SC, t + AHEAD, last, m, N, WORDS is not None, EVEN),)
+
+                step = time_step(dts[u].to(tl.float32) + bias, t < left, SOFTPLUS, EVEN)
                 x = xs[u].to(tl.float32)
-                if reset_ptr is not None:
-                    h = tl.where(resets[u] != 0, 0.0, h)
-                h = tl.exp2(A * step[None, :]) * h + Bs[u].to(tl.float32)[:, None] * (step * x)[None, :]
-                y = tl.sum(h * Cs[u].to(tl.float32)[:, None], axis=0) + skip * x
+                y = skip * x
+                new = ()
+                for p in tl.static_range(2):
+                    old = h[p]
+                    if reset_ptr is not None:
+                        old = tl.where(load(reset_ptr + t, t < left, EVEN, 0) != 0, 0.0, old)
+                    state = tl.exp2(A[p] * step[None, :]) * old + unpack(Bs[0][p], p == 1, WORDS) * (step * x)[None, :]
+                    y += tl.sum(state * unpack(Cs[0][p], p == 1, WORDS), axis=0)
+                    new = new + (state,)
+                h = new
                 if z_ptr is not None:
                     z = zs[u].to(tl.float32)
                     y *= z * sigmoid(z)
-                store(y_ptr + u * D + d, y, on_d & (at + i + u < left), EVEN)
-            x_ptr += U * SX
-            dt_ptr += U * SD
-            B_ptr += U * SB
-            C_ptr += U * SC
-            y_ptr += U * D
-            if z_ptr is not None:
-                z_ptr += U * SZ
-            if reset_ptr is not None:
-                reset_ptr += U
+                store(y_ptr + t.to(tl.int64) * D + d, y, on_d & (t < left), EVEN)
+                Bs, Cs = Bs[1:], Cs[1:]
+            xs, dts, zs = next_xs, next_dts, next_zs
     if chunk == n_chunks - 1:
-        store(final_ptr + b * (D * N) + d[None, :] * N + n[:, None], h, on, EVEN)
+        for p in tl.static_range(2):
+            n = 2 * m + p
+            on = (n < N)[:, None] & on_d[None, :]
+            store(final_ptr + b * (D * N) + d[None, :] * N + n[:, None], h[p], on, EVEN)

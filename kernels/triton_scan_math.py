@@ -70,3 +70,41 @@ def store(ptr, value, mask, EVEN: tl.constexpr):
         tl.store(ptr, value)
     else:
         tl.store(ptr, value, mask=mask)
+
+
+@triton.jit
+def row(ptr, STRIDE: tl.constexpr, t, last, axis, on, EVEN: tl.constexpr, other: tl.constexpr = 0.0):
+    """The row of step `t`, `axis` along it; past step `last` that one's again (EVEN), or `other`."""
+    if EVEN:
+        return tl.load(ptr + tl.minimum(t, last).to(tl.int64) * STRIDE + axis)
+    return tl.load(ptr + t.to(tl.int64) * STRIDE + axis, mask=on & (t <= last), other=other)
+
+
+@triton.jit
+def state_row(
+    ptr, STRIDE: tl.constexpr, t, last, m, N: tl.constexpr, WORDS: tl.constexpr, EVEN: tl.constexpr,
+):  # fmt: skip
+    """A row of B or C in two parts, even and odd states, as `unpack` takes them: (words, words) or (even, odd).
+
+    Two 16-bit values share a 32-bit word (WORDS; `ptr` and STRIDE count words then), which a loop carries in one register.
+    """
+    if WORDS:
+        word = row(ptr, STRIDE, t, last, m, 2 * m < N, EVEN, 0)
+        parts = (word, word)
+    else:
+        even = row(ptr, STRIDE, t, last, 2 * m, 2 * m < N, EVEN)
+        parts = (even, row(ptr, STRIDE, t, last, 2 * m + 1, 2 * m + 1 < N, EVEN))
+    return parts
+
+
+@triton.jit
+def unpack(part, ODD: tl.constexpr, WORDS: tl.constexpr):
+    """Even or odd states of a `state_row` as a float32 column [states, 1]. WORDS is the dtype inside a word, or None."""
+    if WORDS is None:
+        value = part.to(tl.float32)
+    elif WORDS == tl.bfloat16:
+        # A bfloat16 is the upper half of a float32.
+        value = (part & -65536 if ODD else part << 16).to(tl.float32, bitcast=True)
+    else:
+        value = (part >> 16 if ODD else part).to(tl.int16).to(WORDS, bitcast=True).to(tl.float32)
+    return value[:, None]

@@ -1,0 +1,187 @@
+"""Checks of the Triton scan that run anywhere: in the interpreter (as a script, small sizes) and on a GPU (imported)."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dnamamba.kernels import reference, triton_scan
+
+NAMES = ("x", "dt", "A", "B", "C", "D", "z", "dt_bias", "initial_state")
+
+
+@dataclass(frozen=True)
+class Case:
+    """Sizes and features of one scan; `T` is the length of a chunk, None for the engine's own choice."""
+
+    B: int = 1
+    L: int = 8
+    D: int = 4
+    N: int = 16
+    T: int | None = None
+    dtype: torch.dtype = torch.float32
+    skip: bool = True
+    gate: bool = True
+    bias: bool = True
+    start: bool = True
+    reset: bool = False
+    softplus: bool = True
+    strided: bool = False
+    dt_raw: float | None = None
+    fastest: float = 8.0
+
+    def inputs(self, device: str, seed: int = 0) -> dict[str, Tensor | None]:
+        draw = torch.Generator().manual_seed(seed)
+
+        def normal(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+            return torch.randn(*shape, generator=draw).to(device, dtype)
+
+        B, L, D, N = self.B, self.L, self.D, self.N
+        xz = normal(B, L, 2 * D, dtype=self.dtype)
+        dt_BC = normal(B, L, D + 2 * N, dtype=self.dtype)
+        x, z = xz.split(D, -1)
+        dt, rows_B, rows_C = dt_BC.split([D, N, N], -1)
+        dt = dt.abs() * 0.1 if not self.softplus else dt * 0.5 if self.dt_raw is None else dt * 0.1 + self.dt_raw
+        if not self.strided:
+            x, z, rows_B, rows_C = (t.contiguous() for t in (x, z, rows_B, rows_C))
+        return {
+            "x": x,
+            "dt": dt.to(self.dtype),
+            "A": -(torch.rand(D, N, generator=draw) * self.fastest + 1e-3).to(device),
+            "B": rows_B,
+            "C": rows_C,
+            "D": normal(D) if self.skip else None,
+            "z": z if self.gate else None,
+            "dt_bias": normal(D) * 0.1 + (0.5 if not self.softplus else 0) if self.bias else None,
+            "initial_state": normal(B, D, N) if self.start else None,
+            "reset": (torch.rand(B, L, generator=draw) < 0.15).to(device) if self.reset else None,
+        }
+
+
+Result = tuple[Tensor, Tensor, dict[str, Tensor | None]]
+
+
+def run_triton(case: Case, t: dict[str, Tensor | None], dy: Tensor, dfinal: Tensor | None) -> Result:
+    ins = [t[name] for name in NAMES]
+    y, final, borders = triton_scan.scan_forward(*ins, t["reset"], case.softplus, chunk_length=case.T)
+    assert borders.shape == triton_scan.borders_shape(case.B, case.L, case.D, case.N)
+    grads = triton_scan.scan_backward(dy, dfinal, *ins, t["reset"], borders, case.softplus, chunk_length=case.T)
+    for name, grad in zip(NAMES, grads, strict=True):
+        like = t[name]
+        assert (grad is None) == (like is None), name
+        assert grad is None or (grad.shape, grad.dtype) == (like.shape, like.dtype), name
+    return y, final, dict(zip(NAMES, grads, strict=True))
+
+
+def run_reference(case: Case, t: dict[str, Tensor | None], dy: Tensor, dfinal: Tensor | None) -> Result:
+    """The plain walk in float64."""
+    d = {name: None if t[name] is None else t[name].double().requires_grad_() for name in NAMES}
+    x, dt, A, B, C = (d[name] for name in NAMES[:5])
+    y, final = reference.selective_scan(
+        x, dt, A, B, C, D=d["D"], z=d["z"], dt_bias=d["dt_bias"], initial_state=d["initial_state"],
+        dt_softplus=case.softplus, reset=t["reset"],
+    )  # fmt: skip
+    present = [name for name in NAMES if d[name] is not None]
+    seed = [dy.double(), torch.zeros_like(final) if dfinal is None else dfinal.double()]
+    grads = torch.autograd.grad([y, final], [d[name] for name in present], seed)
+    return y.detach(), final.detach(), dict.fromkeys(NAMES) | dict(zip(present, grads, strict=True))
+
+
+def error(ours: Tensor, theirs: Tensor) -> float:
+    """RMS of the difference over RMS of the reference; NaN counts as infinite."""
+    value = float((ours.double() - theirs).norm() / theirs.norm().clamp_min(1e-12))
+    return value if value == value else float("inf")
+
+
+def errors(case: Case, device: str, seed: int = 0) -> dict[str, float]:
+    """Relative error of every output and gradient against float64."""
+    t = case.inputs(device, seed)
+    draw = torch.Generator().manual_seed(seed + 1)
+    dy = torch.randn(case.B, case.L, case.D, generator=draw).to(device, case.dtype)
+    dfinal = torch.randn(case.B, case.D, case.N, generator=draw).to(device) if case.start else None
+    y, final, grads = run_triton(case, t, dy, dfinal)
+    y64, final64, grads64 = run_reference(case, t, dy, dfinal)
+    result = {"y": error(y, y64), "final_state": error(final, final64)}
+    return result | {f"d{name}": error(grads[name], grads64[name]) for name in NAMES if grads[name] is not None}
+
+
+def poison(case: Case, device: str, value: float) -> dict[str, bool]:
+    """A NaN or infinity in x stays in its channel and batch row, and behind a reset."""
+    t = case.inputs(device)
+    at, until = case.L // 4, case.L // 2
+    reset = torch.zeros(case.B, case.L, dtype=torch.bool, device=device)
+    reset[:, until] = True
+    t["reset"] = reset
+    dy = torch.ones(case.B, case.L, case.D, device=device)
+    y, final, grads = run_triton(case, t, dy, None)
+    x = t["x"].clone()
+    x[0, at, 0] = value
+    y_bad, final_bad, grads_bad = run_triton(case, t | {"x": x}, dy, None)
+    others = torch.ones_like(y, dtype=torch.bool)
+    others[0, at:until, 0] = False
+    return {
+        "seen": not bool(y_bad[0, at, 0].isfinite()),
+        "neighbours": torch.equal(y[others], y_bad[others]),
+        "final_state": torch.equal(final, final_bad),
+        "gradient_behind_reset": torch.equal(grads["dt"][:, until:], grads_bad["dt"][:, until:]),
+        "gradient_other_channels": torch.equal(grads["dt"][..., 1:], grads_bad["dt"][..., 1:]),
+        "gradient_A": torch.equal(grads["A"][1:], grads_bad["A"][1:]),
+    }
+
+
+def split_equals_whole(case: Case, device: str, cut: int) -> dict[str, float]:
+    """Two scans with the state, and its gradient, handed over, against one; relative errors."""
+    t = case.inputs(device)
+    timed = ("x", "dt", "B", "C", "z", "reset")
+    dy = torch.randn(case.B, case.L, case.D, generator=torch.Generator().manual_seed(7)).to(device)
+    y, final, grads = run_triton(case, t, dy, None)
+
+    def part(lo: int, hi: int) -> dict[str, Tensor | None]:
+        return {k: v[:, lo:hi] if k in timed and v is not None else v for k, v in t.items()}
+
+    short = Case(**{**vars(case), "L": cut})
+    rest = Case(**{**vars(case), "L": case.L - cut})
+    y1, state, _ = run_triton(short, part(0, cut), dy[:, :cut], None)
+    second = part(cut, case.L) | {"initial_state": state}
+    y2, final2, grads2 = run_triton(rest, second, dy[:, cut:], None)
+    _, _, grads1 = run_triton(short, part(0, cut), dy[:, :cut], grads2["initial_state"])
+    result = {"y": error(torch.cat([y1, y2], 1), y.double()), "final_state": error(final2, final.double())}
+    for name in NAMES[:-1]:
+        a, b = grads1[name], grads2[name]
+        joined = torch.cat([a, b], 1) if name in timed else a + b
+        result[f"d{name}"] = error(joined, grads[name].double())
+    return result
+
+
+SMALL = {
+    "one step": Case(L=1),
+    "plain": Case(B=2, L=9, D=3, N=4, skip=False, gate=False, bias=False, start=False),
+    "chunks": Case(B=2, L=21, D=3, T=8),
+    "chunks, no start": Case(L=24, D=32, T=8, start=False, skip=False),
+    "resets": Case(B=2, L=21, D=5, N=5, T=8, reset=True),
+    "no softplus": Case(L=13, D=5, N=2, T=8, softplus=False),
+    "64 states": Case(L=7, D=9, N=64),
+    "33 states, float16": Case(L=10, D=17, N=33, T=8, dtype=torch.float16),
+    "bfloat16, strided": Case(B=2, L=16, D=32, T=8, dtype=torch.bfloat16, strided=True),
+    "strided, odd": Case(B=2, L=11, D=33, N=3, strided=True),
+    "tiny steps": Case(L=16, D=4, T=8, dt_raw=-13.8),
+    "steps of 100": Case(L=16, D=4, T=8, dt_raw=100.0),
+    "fast and slow states": Case(L=48, D=4, T=24, dt_raw=1.0, fastest=60.0),
+}
+POISON = Case(B=2, L=16, D=4, N=4, T=8)
+SPLIT = Case(B=2, L=20, D=4, N=4, T=8, reset=True)
+
+
+def main() -> None:
+    triton_scan.BLOCK = 8  # a chunk is a multiple of it: several chunks in few, slowly interpreted steps
+    result: dict[str, Any] = {name: errors(case, "cpu") for name, case in SMALL.items()}
+    result["nan"] = poison(POISON, "cpu", float("nan"))
+    result["inf"] = poison(POISON, "cpu", float("inf"))
+    result["split"] = split_equals_whole(SPLIT, "cpu", 11)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
