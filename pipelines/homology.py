@@ -8,6 +8,7 @@ through others, form a family.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from dnamamba.errors import InputError
 
@@ -73,8 +74,8 @@ def find_families(
 
     Args:
         sizes: assembly -> contig -> bases.
-        homologs: assembly -> contig -> label (read_homologs). A contig without one is known by the suffix of T2T names
-            ("chr5_hap1_hsa6"), else by its own name.
+        homologs: assembly -> contig or pattern -> label (read_homologs); the first that fits counts. A contig without
+            one is known by the suffix of T2T names ("chr5_hap1_hsa6"), else by its own name.
 
     Raises:
         InputError: `homologs` names an assembly or contig that is not there, or an empty label.
@@ -82,15 +83,15 @@ def find_families(
     for assembly, table in homologs.items():
         if assembly not in sizes:
             raise InputError(f"split.homologs: no assembly {assembly!r}; there are {_some(sizes)}")
-        for contig, label in table.items():
-            if contig not in sizes[assembly]:
-                raise InputError(f"split.homologs.{assembly}: no contig {contig!r}; it has {_some(sizes[assembly])}")
+        for pattern, label in table.items():
+            if not any(pattern == contig or fnmatchcase(contig, pattern) for contig in sizes[assembly]):
+                raise InputError(f"split.homologs.{assembly}: no contig {pattern!r}; it has {_some(sizes[assembly])}")
             if not read_homologs(label):
                 raise InputError(
-                    f"split.homologs.{assembly}.{contig}: want a homolog such as hsa5 or hsa17x5, got {label!r}"
+                    f"split.homologs.{assembly}.{pattern}: want a homolog such as hsa5 or hsa17x5, got {label!r}"
                 )
     loci = [
-        _locus(assembly, contig, length, homologs.get(assembly, {}).get(contig))
+        _locus(assembly, contig, length, _label(contig, homologs.get(assembly, {})))
         for assembly, contigs in sizes.items()
         for contig, length in contigs.items()
     ]
@@ -112,6 +113,12 @@ def find_families(
         Family(tuple(sorted({name for locus in group for name in locus.homologs})), tuple(group))
         for group in members.values()
     )
+
+
+def _label(contig: str, table: Mapping[str, str]) -> str | None:
+    if contig in table:  # also names that hold brackets or stars
+        return table[contig]
+    return next((label for pattern, label in table.items() if fnmatchcase(contig, pattern)), None)
 
 
 def _locus(assembly: str, contig: str, length: int, label: str | None) -> Locus:

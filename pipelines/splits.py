@@ -65,7 +65,7 @@ class SplitConfig:
     bed: tuple[str, ...] = ()
     """bed: files with train, valid or test in the fourth column; "assembly=file" where there are several assemblies."""
     homologs: dict[str, dict[str, str]] = field(default_factory=dict)
-    """assembly -> contig -> homolog: a name that several genomes share, such as hsa5, hsa17x5 or ENm001."""
+    """assembly -> contig or pattern -> homolog: a name that several genomes share, such as hsa5, hsa17x5 or ENm001."""
 
     def __post_init__(self) -> None:
         for key in ("valid_fraction", "test_fraction"):

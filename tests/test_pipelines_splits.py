@@ -216,6 +216,16 @@ def test_homolog_labels(label, homologs):
     assert read_homologs(label) == homologs
 
 
+def test_homologs_by_pattern():
+    """Fourteen mitogenomes of one species are one locus, wherever on the circle each begins."""
+    sizes = {"mito": {"NC_1 human": 16_569, "AY[1]": 16_570, "AY2": 16_500}, "hg38": {"chrM": 16_569, "chr1": 10**6}}
+    table = {"mito": {"AY[1]": "chrM", "AY*": "chrM", "NC*": "chrM"}}
+    families = find_families(sizes, table)
+    assert {family.name: len(family.loci) for family in families} == {"chrM": 4, "chr1": 1}
+    splits = plan_splits([Sizes(*pair) for pair in sizes.items()], SplitConfig(homologs=table))
+    assert {r.contig for part in ("valid", "test") for r in splits.parts[part]} == {"chr1"}
+
+
 def test_families_join_through_shared_homologs():
     families = find_families({a.name: a.sizes for a in APES}, HOMOLOGS)
     assert {family.name for family in families} == {"chr17+chr5", "chr6", "chr2"}
