@@ -98,7 +98,28 @@ def check_assembly(
     aliases, names = attributes.get("aliases"), {contig.name for contig in contigs}
     if not isinstance(aliases, dict) or not all(isinstance(name, str) and name in names for name in aliases.values()):
         raise InputError(f"{where}: the aliases name contigs that are not there; ingest this assembly again")
+    _check_facts(attributes, contigs, where)
     return AssemblyMetadata(attributes, contigs, layout, span)
+
+
+def _check_facts(attributes: dict[str, Any], contigs: tuple[Contig, ...], where: str) -> None:
+    """What people and programs ask of the attributes without looking."""
+    sums = {
+        "bases": sum(contig.length for contig in contigs),
+        "n_bases": sum(contig.n_bases for contig in contigs),
+        "lower_bases": sum(contig.lower for contig in contigs),
+    }
+    for key, value in sums.items():
+        if type(attributes.get(key)) is not int or attributes[key] != value:
+            raise InputError(f"{where}: attribute {key!r} is {attributes.get(key)!r}, the contigs hold {value:,}")
+    kinds = {"created": str, "package_version": str, "source": dict, "simulated": bool, "provenance": dict}
+    for key, kind in kinds.items():
+        if type(attributes.get(key)) is not kind:
+            raise InputError(f"{where}: attribute {key!r} is damaged; ingest this assembly again")
+    source = attributes["source"]
+    good = isinstance(source.get("name"), str) and isinstance(source.get("format"), str)
+    if not good or not isinstance(source.get("size"), int | None) or not isinstance(source.get("sha256"), str | None):
+        raise InputError(f"{where}: attribute 'source' is damaged; ingest this assembly again")
 
 
 def _layout(document: dict[str, Any], where: str) -> tuple[Layout, int]:

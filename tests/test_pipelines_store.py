@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 import zarr
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from store_cases import flip_byte, random_bases, small_shards
 
@@ -20,6 +20,8 @@ from dnamamba.pipelines.digests import crc32c
 from dnamamba.pipelines.ingest import ingest_arrays
 from dnamamba.pipelines.store import open_store
 from dnamamba.pipelines.store_format import Layout, choose_layout, decode_index, encode_index, to_json
+from dnamamba.pipelines.store_info import store_table
+from dnamamba.pipelines.verify import verify
 
 CONTIGS = {"chr1": 30_000, "chr2": 1_024, "empty": 0, "chr3": 9_000, "tiny": 3, "4": 16_384}
 
@@ -130,6 +132,28 @@ def test_a_flipped_byte_never_comes_out_as_a_base(store, genome, at):
             with pytest.raises(InputError, match=rf"contig 'chr1', bases {where + 1:,} to {where + 1_024:,}: damaged"):
                 assembly["chr1", start:stop]
         assert np.array_equal(assembly["chr1", :where], genome["chr1"][:where])  # the rest is still good
+
+
+@given(data=st.data())
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_flipped_bit_anywhere_gives_the_right_bases_or_an_error(store, genome, data):
+    """Shards, checksums, metadata: whatever is hit, wrong bases never come out, nor any other exception."""
+    files = sorted(path for path in store.rglob("*") if path.is_file())
+    path = data.draw(st.sampled_from(files))
+    content = path.read_bytes()
+    at, bit = data.draw(st.integers(0, len(content) - 1)), data.draw(st.integers(0, 7))
+    path.write_bytes(content[:at] + bytes([content[at] ^ 1 << bit]) + content[at + 1 :])
+    try:
+        assembly = open_store(store)["toy"]
+        for name, bases in genome.items():
+            assert np.array_equal(assembly[name], bases)
+            assembly.n_count(name)
+        assert verify(assembly) == []
+        store_table(open_store(store), [assembly], 3)
+    except InputError as error:
+        assert "\n" not in str(error)  # noqa: PT017  (any number of them, or none)
+    finally:
+        path.write_bytes(content)
 
 
 def test_other_damage_to_a_shard(store):
