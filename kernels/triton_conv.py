@@ -198,7 +198,7 @@ def conv_forward(
     """Return y [B, L, D] in the dtype of x."""
     B, L, D = x.shape
     inputs = _arguments(x, weight, bias, tail, reset)
-    x = inputs[0]  # type: ignore[assignment]
+    x = inputs[0]
     y = torch.empty(B, L, D, dtype=x.dtype, device=x.device)
     conv_kernel[(B * triton.cdiv(L, PIECE), triton.cdiv(D, BLOCK_D))](
         *inputs, y, L, x.stride(0), x.stride(1),
@@ -215,7 +215,7 @@ def conv_backward(
     B, L, D = x.shape
     W = weight.shape[1]
     inputs = _arguments(x, weight, bias, tail, reset)
-    x = inputs[0]  # type: ignore[assignment]
+    x = inputs[0]
     dx = torch.empty(B, L, D, dtype=x.dtype, device=x.device)
     dtail = None if tail is None else torch.empty(tail.shape, dtype=tail.dtype, device=x.device)
     programs = B * triton.cdiv(L, PIECE)
