@@ -264,6 +264,7 @@ def test_blocks_are_read_once_and_in_order(write):
         second.blocks()
 
 
+@pytest.mark.timeout(20)
 def test_a_file_is_read_twice_a_pipe_once(write, tmp_path, monkeypatch):
     source = open_source(write(">a\nACGT\n"))
     assert source.format == "fasta"

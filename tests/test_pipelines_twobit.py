@@ -147,6 +147,7 @@ def test_pickles_and_survives_a_fork(write):
         file.read("chr1")
 
 
+@pytest.mark.timeout(20)
 def test_a_pipe_is_refused(tmp_path):
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
