@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from dnamamba.config import format_size, parse_size
-from dnamamba.corpus import Corpus, open_corpus
+from dnamamba.corpus import Corpus, build_corpus
 from dnamamba.device import autocast_dtype, choose_device
 from dnamamba.errors import InputError
 from dnamamba.held_out import TargetBlock, evaluation_batches, evaluation_targets
@@ -21,7 +21,8 @@ from dnamamba.markov import fit_markov
 from dnamamba.model import MambaLM
 from dnamamba.model_directory import load, read_record
 from dnamamba.pipelines.alphabet import ALPHABETS
-from dnamamba.pipelines.splits import SplitConfig, SplitRegion, Splits
+from dnamamba.pipelines.splits import PARTS, SplitRegion, Splits
+from dnamamba.pipelines.store import open_store
 
 BOOTSTRAPS = 1000
 
@@ -174,16 +175,20 @@ def evaluate_command(
 
 def _open(stores: Sequence[str], extra: Mapping[str, Any], part: str, path: Path) -> Corpus:
     """The stores with the split the model was trained with, or with everything in the test part."""
-    corpus = open_corpus(stores, SplitConfig())
-    names = {assembly.name: assembly.fingerprint for assembly in corpus.assemblies}
+    opened = [open_store(store) for store in stores]
+    genomes = [(str(store), [one[name] for name in one.assemblies]) for store, one in zip(stores, opened, strict=True)]
+    assemblies = [assembly for _, members in genomes for assembly in members]
     if part == "all":
-        regions = tuple(
-            SplitRegion(a.name, contig, 0, size) for a in corpus.assemblies for contig, size in a.sizes.items()
-        )
-        return replace(corpus, splits=Splits({"train": (), "valid": (), "test": regions}, names))
-    if "splits" not in extra:
+        regions = [SplitRegion(a.name, contig, 0, size) for a in assemblies for contig, size in a.sizes.items()]
+        parts: dict[str, Sequence[SplitRegion]] = {"test": regions}
+        fingerprints = {assembly.name: assembly.fingerprint for assembly in assemblies}
+    elif "splits" in extra:
+        splits = Splits.from_json(extra["splits"], f"{path}: splits")
+        parts, fingerprints = dict(splits.parts), splits.fingerprints
+    else:
         raise InputError(f"{path}: its config.json holds no split; --split all takes every base of the stores")
-    splits = Splits.from_json(extra["splits"], f"{path}: splits")
-    splits.check(corpus.assemblies)
-    parts = {name: tuple(r for r in regions if r.assembly in names) for name, regions in splits.parts.items()}
-    return replace(corpus, splits=Splits(parts, splits.fingerprints))
+    names = {assembly.name for assembly in assemblies}  # a model may be asked about one of its stores only
+    kept: dict[str, tuple[SplitRegion, ...]] = {}
+    for one in PARTS:
+        kept[one] = tuple(region for region in parts.get(one, ()) if region.assembly in names)
+    return build_corpus([(name, members, None) for name, members in genomes], Splits(kept, fingerprints))

@@ -146,6 +146,9 @@ def train(
         for logger in at.loggers:
             logger.save()  # a kill later loses no row that the checkpoint covers
 
+    for row in data.layout():
+        packed = f", {row.packed:.0%} of it in packed windows" if row.packed > 0.01 else ""
+        say(f"context {format_size(row.context)}: {row.epochs:.2f} epochs of {row.bases:,} bases{packed}")
     saver = Saver(keep, config.run.checkpoint_minutes, set(config.curriculum.borders))
     steps = validation_steps(config.curriculum, config.evaluation.points)
     validation = Validation(corpus, config.contexts, config.evaluation, steps)
