@@ -24,6 +24,7 @@ from dnamamba.pipelines.store_format import (
 )
 from dnamamba.pipelines.store_intake import ContigIntake, Lanes, even_blocks
 from dnamamba.pipelines.store_lock import Workplace
+from dnamamba.pipelines.store_metadata import check_header
 from dnamamba.pipelines.store_writer import AssemblyWriter
 
 Progress = Callable[[str, int, int | None], None]
@@ -96,8 +97,7 @@ def _fill(
         if contig.name in names:
             raise InputError(f"{label}: two contigs are named {contig.name!r}; rename one")
         names.add(contig.name)
-        if not (contig.name and contig.name.isprintable()):  # lone surrogates and control characters are not
-            raise InputError(f"{label}: the name {contig.name!r} is empty or not printable; rename the contig")
+        check_header(contig.name, contig.description, label)
         done += _take(contig, writer, lanes, label, progress and partial(_tick, progress, contig.name, done))
     if done == 0:
         raise InputError(f"{label}: holds no bases; a FASTA or 2bit file with sequence is wanted")

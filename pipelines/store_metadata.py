@@ -151,7 +151,23 @@ def _same(document: dict[str, Any], wanted: dict[str, Any]) -> bool:
 def _contig(row: dict[str, Any], where: str) -> Contig:
     if set(row) != set(_FIELDS) or not all(type(row[name]) is kind for name, kind in _FIELDS.items()):
         raise InputError(f"{where}: contig table, entry {str(row)[:80]!r}: other fields than {list(_FIELDS)}")
-    return Contig(**row)
+    contig = Contig(**row)
+    check_header(contig.name, contig.description, where)
+    return contig
+
+
+def check_header(name: str, description: str, where: str) -> None:
+    """What may stand in a FASTA header, on a terminal, and in a table.
+
+    Raises:
+        InputError: an empty or unprintable name, or a description of several lines.
+    """
+    if not (name and name.isprintable()):  # lone surrogates and control characters are not
+        raise InputError(f"{where}: the contig name {name!r} is empty or not printable; rename the contig")
+    if "\n" in description or "\r" in description:
+        raise InputError(
+            f"{where}: contig {name!r}: the description {description[:60]!r} holds a line end; take it out"
+        )
 
 
 def _check_places(contigs: tuple[Contig, ...], layout: Layout, span: int, where: str) -> None:

@@ -63,14 +63,17 @@ class MappedSequence:
             self._test(first, last)
         return data[first - start : last - start].copy()
 
-    def chunk(self, number: int) -> Bases:
-        """One chunk, not tested, uint8 [chunk]: for `verify`.
+    def chunks(self, first: int, last: int) -> Bases:
+        """Chunks [first, last), not tested, uint8 [chunks * chunk]: for `verify`.
 
         Raises:
-            InputError: its shard is missing, too short, or has a damaged index.
+            InputError: a shard is missing, too short, or has a damaged index.
         """
         if self._pid != os.getpid():
             self._reset()
+        return np.concatenate([self._chunk(number) for number in range(first, last)])
+
+    def _chunk(self, number: int) -> Bases:
         per_shard = self._layout.shard >> self._chunk_bits
         shard, within = divmod(number, per_shard)
         self._open(shard)
@@ -82,10 +85,6 @@ class MappedSequence:
         if place < 0:  # zarr leaves chunks of nothing but the fill value out
             return np.zeros(self._layout.chunk, np.uint8)
         return data[place : place + self._layout.chunk]
-
-    def matches(self, number: int) -> bool:
-        """Whether a chunk's bytes have the checksum that was taken when they were written."""
-        return crc32c(self.chunk(number)) == int(self._checksums[number])
 
     def _gather(self, first: int, last: int) -> Bases:
         """Windows over a shard's border, in a shard not opened yet, or in one whose chunks another program placed."""
@@ -102,14 +101,14 @@ class MappedSequence:
             else:
                 number = done >> self._chunk_bits
                 start, stop = number << self._chunk_bits, min(last, (number + 1) << self._chunk_bits)
-                out[done - first : stop - first] = self.chunk(number)[done - start : stop - start]
+                out[done - first : stop - first] = self._chunk(number)[done - start : stop - start]
             done = stop
         return out
 
     def _test(self, first: int, last: int) -> None:
         for number in range(first >> self._chunk_bits, ((last - 1) >> self._chunk_bits) + 1):
             if not self._tested[number]:
-                if not self.matches(number):
+                if crc32c(self._chunk(number)) != int(self._checksums[number]):
                     raise InputError(f"{self._name(number)}: damaged, its checksum differs; ingest this assembly again")
                 self._tested[number] = 1
 
@@ -155,13 +154,9 @@ class RemoteSequence:
                 raise InputError(f"{self._name(number)}: damaged, its checksum differs; copy this store again")
         return data[first - start : last - start].copy()
 
-    def chunk(self, number: int) -> Bases:
-        """As `MappedSequence.chunk`."""
-        return self._fetch(number * self._layout.chunk, (number + 1) * self._layout.chunk)
-
-    def matches(self, number: int) -> bool:
-        """As `MappedSequence.matches`."""
-        return crc32c(self.chunk(number)) == int(self._checksums[number])
+    def chunks(self, first: int, last: int) -> Bases:
+        """As `MappedSequence.chunks`."""
+        return self._fetch(first * self._layout.chunk, last * self._layout.chunk)
 
     def _fetch(self, start: int, stop: int) -> Bases:
         if self._pid != os.getpid():  # connections do not cross a fork

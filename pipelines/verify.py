@@ -46,39 +46,52 @@ def verify(assembly: Assembly, *, jobs: int | None = None, progress: Progress | 
     done, total = 0, sum(assembly.sizes.values())
     with Lanes(jobs if jobs is not None else os.cpu_count() or 1) as lanes:
         for contig in assembly.contigs:
-            intake, unreadable = ContigIntake(assembly.chunk), list[Damage]()
+            intake, unreadable = ContigIntake(assembly.chunk), dict[int, str]()
             for block, bases in _raw_blocks(assembly, contig, unreadable):
                 lanes.run(bases, *intake.steps(block, bases))
                 if progress:
                     progress(contig.name, done + intake.length, total)
             lanes.wait()
-            damage += unreadable or _compare(assembly, contig, intake)
+            damage += _compare(assembly, contig, intake, unreadable)
             done += contig.length
     return damage
 
 
 def _raw_blocks(
-    assembly: Assembly, contig: Contig, unreadable: list[Damage]
+    assembly: Assembly, contig: Contig, unreadable: dict[int, str]
 ) -> Iterator[tuple[npt.NDArray[np.uint8], int]]:
-    """The contig's chunks as they are stored, some at a time, and how many bases are not padding."""
+    """The contig's chunks as they are stored, some at a time, and how many bases are not padding. For a chunk that
+    cannot be read zeros stand, and the reason is noted under its number in the contig."""
     sequence, chunk = assembly.sequence, assembly.chunk
     for start in range(0, contig.length, BLOCK):
         stop = min(start + BLOCK, contig.length)
-        first = (contig.offset + start) // chunk
-        last = -(-(contig.offset + stop) // chunk)
+        first = contig.offset // chunk + start // chunk
+        last = first + -(-(stop - start) // chunk)
         try:
-            block = np.concatenate([sequence.chunk(number) for number in range(first, last)])
-        except InputError as error:
-            unreadable.append(Damage(contig.name, start, contig.length, str(error)))
-            return
+            block = sequence.chunks(first, last)
+        except InputError:
+            block = np.zeros((last - first) * chunk, np.uint8)
+            for number in range(first, last):
+                try:
+                    block[(number - first) * chunk :][:chunk] = sequence.chunks(number, number + 1)
+                except InputError as error:
+                    unreadable[number - contig.offset // chunk] = str(error)
         yield block, stop - start
 
 
-def _compare(assembly: Assembly, contig: Contig, intake: ContigIntake) -> list[Damage]:
+def _compare(assembly: Assembly, contig: Contig, intake: ContigIntake, unreadable: dict[int, str]) -> list[Damage]:
     """What differs between a contig as it is and as it was."""
     bad = np.flatnonzero(intake.checksums != assembly.checksums(contig.name))
     damage = [
-        Damage(contig.name, start, min(end, contig.length), "the checksum differs")
+        Damage(
+            contig.name,
+            start,
+            min(end, contig.length),
+            next(
+                (unreadable[n] for n in range(start // assembly.chunk, end // assembly.chunk) if n in unreadable),
+                "the checksum differs",
+            ),
+        )
         for start, end in _runs(bad, assembly.chunk)
     ]
     if damage or contig.length == 0:

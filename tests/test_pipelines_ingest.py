@@ -223,6 +223,8 @@ def test_names_that_arrays_may_not_have(tmp_path):
     for name in ("", "a\x1b[2J", "\udc80"):
         with pytest.raises(InputError, match="not printable"):
             ingest_arrays([(name, "", random_bases(9))], tmp_path / "s", assembly="x")
+    with pytest.raises(InputError, match="holds a line end"):
+        ingest_arrays([("a", "b\n>c", random_bases(9))], tmp_path / "s", assembly="x")
     with pytest.raises(InputError, match="two contigs are named 'a'"):
         ingest_arrays([("a", "", random_bases(9))] * 2, tmp_path / "s", assembly="x")
     with pytest.raises(InputError, match="base 3: '-' is no IUPAC letter"):

@@ -123,6 +123,14 @@ def test_a_scattered_shard_is_read_chunk_by_chunk(store, genome):
     assert np.array_equal(assembly["chr1", 1_000:2_050], genome["chr1"][1_000:2_050])
 
 
+def test_verify_reads_a_remote_store_too(store):
+    url = _as_url(store)
+    assert verify(open_store(url)["toy"]) == []
+    flip_byte(store / "toy" / "sequence" / "c" / "0", 1_030)
+    (damage,) = verify(open_store(_as_url(store))["toy"])
+    assert (damage.contig, damage.start, damage.end, damage.what) == ("chr1", 1_024, 2_048, "the checksum differs")
+
+
 @pytest.mark.parametrize("at", [0, 1_500, 8_191])
 def test_a_flipped_byte_never_comes_out_as_a_base(store, genome, at):
     flip_byte(store / "toy" / "sequence" / "c" / "1", at)
@@ -227,6 +235,8 @@ def test_metadata_that_lie_are_one_sentence(store, monkeypatch, file, path, valu
         ({"length": 10**12}, "past the sequence's end"),
         ({"length": True}, "other fields"),
         ({"name": "chr2"}, "twice"),
+        ({"name": "\x1b[2J"}, "not printable"),
+        ({"description": "a\n>b"}, "line end"),
     ],
 )
 def test_a_contig_table_with_good_checksums_is_not_believed_either(store, row, message):
