@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dnamamba.kernels import reference
 from dnamamba.kernels.engines import check_floats, check_reset, check_shape, choose
+from dnamamba.kernels.library import differentiate, register
 
 _MAX_WIDTH = 8
 _FAST_WIDTH = 4  # taps in registers
@@ -18,7 +19,13 @@ def _engine(name: str) -> ModuleType:
     return import_module(f"dnamamba.kernels.{name}_conv")  # at first use: it imports numba or Triton
 
 
-@torch.library.custom_op("dnamamba::causal_conv1d", mutates_args=())
+def _conv_shapes(
+    x: Tensor, weight: Tensor, bias: Tensor | None, tail: Tensor | None, reset: Tensor | None, silu: bool, engine: str
+) -> Tensor:
+    return x.new_empty(x.shape)
+
+
+@register("causal_conv1d", _conv_shapes)
 def _conv(
     x: Tensor, weight: Tensor, bias: Tensor | None, tail: Tensor | None, reset: Tensor | None, silu: bool, engine: str
 ) -> Tensor:
@@ -26,28 +33,20 @@ def _conv(
     return y
 
 
-@_conv.register_fake
-def _(
-    x: Tensor, weight: Tensor, bias: Tensor | None, tail: Tensor | None, reset: Tensor | None, silu: bool, engine: str
-) -> Tensor:
-    return x.new_empty(x.shape)
+def _conv_backward_shapes(
+    dy: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, tail: Tensor | None, reset: Tensor | None,
+    silu: bool, engine: str,
+) -> list[Tensor]:  # fmt: skip
+    return [x.new_empty(0) if t is None else t.new_empty(t.shape) for t in (x, weight, bias, tail)]
 
 
-@torch.library.custom_op("dnamamba::causal_conv1d_backward", mutates_args=())
+@register("causal_conv1d_backward", _conv_backward_shapes)
 def _conv_backward(
     dy: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, tail: Tensor | None, reset: Tensor | None,
     silu: bool, engine: str,
 ) -> list[Tensor]:  # fmt: skip
     grads = _engine(engine).conv_backward(dy, x, weight, bias, tail, reset, silu)
     return [x.new_empty(0) if grad is None else grad for grad in grads]  # an op cannot return None
-
-
-@_conv_backward.register_fake
-def _(
-    dy: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, tail: Tensor | None, reset: Tensor | None,
-    silu: bool, engine: str,
-) -> list[Tensor]:  # fmt: skip
-    return [x.new_empty(0) if t is None else t.new_empty(t.shape) for t in (x, weight, bias, tail)]
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -62,7 +61,7 @@ def _differentiate(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     return *(None if t is None else g for t, g in zip(tensors[:4], grads, strict=True)), None, None, None
 
 
-_conv.register_autograd(_differentiate, setup_context=_save)
+differentiate(_conv, _differentiate, _save)
 
 
 def _new_tail(x: Tensor, initial_tail: Tensor | None, reset: Tensor | None, count: int) -> Tensor:

@@ -9,13 +9,20 @@ from torch import Tensor
 
 from dnamamba.kernels import reference
 from dnamamba.kernels.engines import check_floats, check_shape, choose
+from dnamamba.kernels.library import differentiate, register
 
 
 def _engine(name: str) -> ModuleType:
     return import_module(f"dnamamba.kernels.{name}_cross_entropy")  # at first use: one of them imports Triton
 
 
-@torch.library.custom_op("dnamamba::linear_cross_entropy", mutates_args=())
+def _loss_shapes(
+    hidden: Tensor, weight: Tensor, targets: Tensor, ignore_index: int, letters: int, engine: str
+) -> tuple[Tensor, Tensor]:
+    return hidden.new_empty((), dtype=torch.float32), targets.new_empty(())
+
+
+@register("linear_cross_entropy", _loss_shapes)
 def _loss(
     hidden: Tensor, weight: Tensor, targets: Tensor, ignore_index: int, letters: int, engine: str
 ) -> tuple[Tensor, Tensor]:
@@ -23,26 +30,18 @@ def _loss(
     return total, count
 
 
-@_loss.register_fake
-def _(
-    hidden: Tensor, weight: Tensor, targets: Tensor, ignore_index: int, letters: int, engine: str
+def _loss_backward_shapes(
+    dloss: Tensor, hidden: Tensor, weight: Tensor, targets: Tensor, ignore_index: int, letters: int, engine: str
 ) -> tuple[Tensor, Tensor]:
-    return hidden.new_empty((), dtype=torch.float32), targets.new_empty(())
+    return hidden.new_empty(hidden.shape), weight.new_empty(weight.shape)
 
 
-@torch.library.custom_op("dnamamba::linear_cross_entropy_backward", mutates_args=())
+@register("linear_cross_entropy_backward", _loss_backward_shapes)
 def _loss_backward(
     dloss: Tensor, hidden: Tensor, weight: Tensor, targets: Tensor, ignore_index: int, letters: int, engine: str
 ) -> tuple[Tensor, Tensor]:
     dhidden, dweight = _engine(engine).loss_backward(dloss, hidden, weight, targets, ignore_index, letters)
     return dhidden, dweight
-
-
-@_loss_backward.register_fake
-def _(
-    dloss: Tensor, hidden: Tensor, weight: Tensor, targets: Tensor, ignore_index: int, letters: int, engine: str
-) -> tuple[Tensor, Tensor]:
-    return hidden.new_empty(hidden.shape), weight.new_empty(weight.shape)
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -56,7 +55,7 @@ def _differentiate(ctx: Any, dloss: Tensor, _: Tensor | None) -> tuple[Tensor | 
     return *_loss_backward(dloss, *ctx.saved_tensors, *ctx.settings), None, None, None, None
 
 
-_loss.register_autograd(_differentiate, setup_context=_save)
+differentiate(_loss, _differentiate, _save)
 
 
 def linear_cross_entropy(

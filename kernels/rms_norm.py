@@ -9,37 +9,36 @@ from torch import Tensor
 
 from dnamamba.kernels import reference
 from dnamamba.kernels.engines import check_floats, check_shape, choose
+from dnamamba.kernels.library import differentiate, register
 
 
 def _engine(name: str) -> ModuleType:
     return import_module(f"dnamamba.kernels.{name}_norm")  # at first use: it imports numba or Triton
 
 
-@torch.library.custom_op("dnamamba::rms_norm", mutates_args=())
+def _norm_shapes(x: Tensor, weight: Tensor, residual: Tensor | None, eps: float, engine: str) -> tuple[Tensor, Tensor]:
+    total = x.new_empty(0 if residual is None else x.shape, dtype=torch.float32)
+    return x.new_empty(x.shape), total
+
+
+@register("rms_norm", _norm_shapes)
 def _norm(x: Tensor, weight: Tensor, residual: Tensor | None, eps: float, engine: str) -> tuple[Tensor, Tensor]:
     y, total = _engine(engine).norm_forward(x, weight, residual, eps)
     return y, total
 
 
-@_norm.register_fake
-def _(x: Tensor, weight: Tensor, residual: Tensor | None, eps: float, engine: str) -> tuple[Tensor, Tensor]:
-    total = x.new_empty(0 if residual is None else x.shape, dtype=torch.float32)
-    return x.new_empty(x.shape), total
+def _norm_backward_shapes(
+    dy: Tensor, dtotal: Tensor | None, total: Tensor, weight: Tensor, eps: float, engine: str
+) -> tuple[Tensor, Tensor]:
+    return total.new_empty(total.shape, dtype=torch.float32), weight.new_empty(weight.shape)
 
 
-@torch.library.custom_op("dnamamba::rms_norm_backward", mutates_args=())
+@register("rms_norm_backward", _norm_backward_shapes)
 def _norm_backward(
     dy: Tensor, dtotal: Tensor | None, total: Tensor, weight: Tensor, eps: float, engine: str
 ) -> tuple[Tensor, Tensor]:
     dx, dweight = _engine(engine).norm_backward(dy, dtotal, total, weight, eps)
     return dx, dweight
-
-
-@_norm_backward.register_fake
-def _(
-    dy: Tensor, dtotal: Tensor | None, total: Tensor, weight: Tensor, eps: float, engine: str
-) -> tuple[Tensor, Tensor]:
-    return total.new_empty(total.shape, dtype=torch.float32), weight.new_empty(weight.shape)
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -58,7 +57,7 @@ def _differentiate(ctx: Any, dy: Tensor | None, dtotal: Tensor | None) -> tuple[
     return dx.to(ctx.x_dtype), dweight, dresidual, None, None
 
 
-_norm.register_autograd(_differentiate, setup_context=_save)
+differentiate(_norm, _differentiate, _save)
 
 
 def rms_norm(

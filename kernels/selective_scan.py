@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dnamamba.kernels import reference
 from dnamamba.kernels.engines import check_floats, check_reset, check_shape, choose
+from dnamamba.kernels.library import differentiate, register
 
 _MAX_STATES = 64
 
@@ -22,17 +23,7 @@ def _engine(name: str) -> ModuleType:
     return import_module(f"dnamamba.kernels.{name}_scan")
 
 
-@torch.library.custom_op("dnamamba::selective_scan", mutates_args=())
-def _scan(
-    x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None, z: Tensor | None,
-    dt_bias: Tensor | None, initial_state: Tensor | None, reset: Tensor | None, dt_softplus: bool, engine: str,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    y, state, borders = _engine(engine).scan_forward(x, dt, A, B, C, D, z, dt_bias, initial_state, reset, dt_softplus)
-    return y, state, borders
-
-
-@_scan.register_fake
-def _(
+def _scan_shapes(
     x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None, z: Tensor | None,
     dt_bias: Tensor | None, initial_state: Tensor | None, reset: Tensor | None, dt_softplus: bool, engine: str,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
@@ -42,7 +33,25 @@ def _(
     return x.new_empty(x.shape), A.new_empty(batch, channels, states), A.new_empty(borders)
 
 
-@torch.library.custom_op("dnamamba::selective_scan_backward", mutates_args=())
+@register("selective_scan", _scan_shapes)
+def _scan(
+    x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None, z: Tensor | None,
+    dt_bias: Tensor | None, initial_state: Tensor | None, reset: Tensor | None, dt_softplus: bool, engine: str,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    y, state, borders = _engine(engine).scan_forward(x, dt, A, B, C, D, z, dt_bias, initial_state, reset, dt_softplus)
+    return y, state, borders
+
+
+def _scan_backward_shapes(
+    dy: Tensor, dfinal: Tensor | None, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None,
+    z: Tensor | None, dt_bias: Tensor | None, initial_state: Tensor | None, reset: Tensor | None, borders: Tensor,
+    dt_softplus: bool, engine: str,
+) -> list[Tensor]:  # fmt: skip
+    inputs = (x, dt, A, B, C, D, z, dt_bias, initial_state)
+    return [x.new_empty(0) if t is None else t.new_empty(t.shape) for t in inputs]
+
+
+@register("selective_scan_backward", _scan_backward_shapes)
 def _scan_backward(
     dy: Tensor, dfinal: Tensor | None, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None,
     z: Tensor | None, dt_bias: Tensor | None, initial_state: Tensor | None, reset: Tensor | None, borders: Tensor,
@@ -52,16 +61,6 @@ def _scan_backward(
         dy, dfinal, x, dt, A, B, C, D, z, dt_bias, initial_state, reset, borders, dt_softplus
     )
     return [x.new_empty(0) if grad is None else grad for grad in grads]  # an op cannot return None
-
-
-@_scan_backward.register_fake
-def _(
-    dy: Tensor, dfinal: Tensor | None, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None,
-    z: Tensor | None, dt_bias: Tensor | None, initial_state: Tensor | None, reset: Tensor | None, borders: Tensor,
-    dt_softplus: bool, engine: str,
-) -> list[Tensor]:  # fmt: skip
-    inputs = (x, dt, A, B, C, D, z, dt_bias, initial_state)
-    return [x.new_empty(0) if t is None else t.new_empty(t.shape) for t in inputs]
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
@@ -81,7 +80,7 @@ def _differentiate(ctx: Any, dy: Tensor | None, dfinal: Tensor | None, _: None) 
     return *(None if t is None else g for t, g in zip(inputs, grads, strict=True)), None, None, None
 
 
-_scan.register_autograd(_differentiate, setup_context=_save)
+differentiate(_scan, _differentiate, _save)
 
 
 def _float(tensor: Tensor | None) -> Tensor | None:
