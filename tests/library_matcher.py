@@ -7,7 +7,7 @@ from dnamamba.pipelines.simulate.config import SimulateConfig
 from dnamamba.pipelines.simulate.library import Library
 from dnamamba.pipelines.simulate.tree import CLADES
 
-K = 16
+K = 24  # so long that chance does not make one in a genome
 ENOUGH = 3  # diagnostic bases in one place, and more than half of those that lie between the first and the last
 CODES = np.zeros(256, np.int64)
 CODES[[ord(c) for c in "CGTcgt"]] = [1, 2, 3, 1, 2, 3]

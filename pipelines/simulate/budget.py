@@ -39,8 +39,8 @@ def entropy_budget(config: SimulateConfig) -> list[Source]:
     """Every source with its share and its oracle's cost: a floor for any reader of one genome, to a few percent.
 
     Unique DNA costs the entropy of its Markov chain with the GC domain known; a repeat, its divergence from a known
-    consensus and the naming of the copy; a tandem array, its first unit and the wear of the others; a private copy, what
-    `oracle.copy_cost` says of two earlier copies in the contig, three in four copies having any.
+    consensus and the naming of the copy; a tandem array, its first unit and the wear of the others; a private copy,
+    what `oracle.copy_cost` says of two earlier copies in the contig, three in four copies having any.
     """
     sources = []
     strands = 2.0

@@ -38,7 +38,7 @@ class SimulateConfig:
     """Insertions of the young subfamilies that chimpanzee and bonobo share, in a million bases."""
     young_diagnostic: float = 0.06
     """Share of bases in which a young subfamily's consensus differs from the common one it descends from."""
-    locus: int = 4_000
+    locus: int = 2_000
     """Mean length of a locus with one gene tree, bases."""
     gaps_per_mb: float = 1.0
     """Runs of N in a million bases, 100 to 2,000 bases each, placed in each species apart: no label hides in them."""
