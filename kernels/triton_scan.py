@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from dnamamba.kernels.triton_scan_backward import K, R, gradient_kernel, sum_tiles_kernel
+from dnamamba.kernels.triton_scan_backward import CACHE, REGISTERS, K, gradient_kernel, sum_tiles_kernel
 from dnamamba.kernels.triton_scan_chunks import GROUPS, carry_kernel, chunk_kernel
 from dnamamba.kernels.triton_scan_chunks import UNROLL as CHUNK_UNROLL
 from dnamamba.kernels.triton_scan_forward import AHEAD, UNROLL, output_kernel
@@ -33,6 +33,11 @@ def _multiprocessors(device: torch.device) -> int:
 def borders_shape(B: int, L: int, D: int, N: int) -> tuple[int, int, int, int]:
     """Shape of the float32 states that the forward saves for the backward: before every 64th step, [B, L / 64, N, D]."""
     return B, triton.cdiv(L, BLOCK), N, D
+
+
+def _limit(x: Tensor) -> dict[str, int]:
+    """The gradient pass's register limit; only NVIDIA's compiler takes one."""
+    return {"maxnreg": REGISTERS} if x.is_cuda and torch.version.hip is None else {}
 
 
 class _Sizes:
@@ -188,7 +193,7 @@ def scan_backward(
     at_once = min(rows, max(1, budget // row_bytes))
     partial = empty(size.tiles, at_once, T, 2, size.N)
     programs = min(_SLOTS, at_once * size.tiles)
-    scratch = empty(programs, BLOCK // K + 1, size.NP, size.BD)
+    scratch = empty(programs, BLOCK // K, size.NP, size.BD)
     (sxb, sx), (sdb, sd), (szb, sz) = _strides(x), _strides(dt), _strides(z)
     (sbb, sb), (scb, sc), (sgb, sg) = _strides(B), _strides(C), _strides(dy)
     sum_size = 1024
@@ -198,8 +203,8 @@ def scan_backward(
             x, dt, z, B, C, A_nd, D, dt_bias, reset_bytes, dy, borders, gamma,
             dx, ddt, dz, partial, dA, dD, dbias, dstart, scratch,
             size.L, T, chunks, first, last, sxb, sdb, szb, sbb, scb, sgb,
-            SX=sx, SD=sd, SZ=sz, SB=sb, SC=sc, SG=sg, D=size.D, N=size.N, NP=size.NP, BD=size.BD, BLOCK=BLOCK, K=K, R=R,
-            SOFTPLUS=dt_softplus, EVEN=size.even, num_warps=1,
+            SX=sx, SD=sd, SZ=sz, SB=sb, SC=sc, SG=sg, D=size.D, N=size.N, NP=size.NP, BD=size.BD, BLOCK=BLOCK, K=K, CACHE=CACHE,
+            SOFTPLUS=dt_softplus, EVEN=size.even, num_warps=1, **_limit(x),
         )  # fmt: skip
         sum_tiles_kernel[((last - first) * triton.cdiv(T * 2 * size.N, sum_size),)](
             partial, dB, dC, size.L, T, chunks, first, last, size.tiles, N=size.N, SIZE=sum_size,
