@@ -2,13 +2,14 @@
 
 import numpy as np
 
-from dnamamba.pipelines.simulate.bound import seen_table
+from dnamamba.pipelines.simulate.bound import expected_elements
 from dnamamba.pipelines.simulate.config import SimulateConfig
 from dnamamba.pipelines.simulate.library import Library
 from dnamamba.pipelines.simulate.tree import CLADES
 
 K = 24  # so long that chance does not make one in a genome
 ENOUGH = 3  # diagnostic bases in one place, and more than half of those that lie between the first and the last
+FALSE_ALARM = 1e-3  # how far the matcher trusts itself: chance that it sees a clade that is not there
 CODES = np.zeros(256, np.int64)
 CODES[[ord(c) for c in "CGTcgt"]] = [1, 2, 3, 1, 2, 3]
 
@@ -77,17 +78,17 @@ def matcher_accuracy(config: SimulateConfig, matcher: LibraryMatcher, sequences,
     Args:
         sequences: [contigs][5 species] ASCII letters.
     """
-    likely = seen_table(config, length)
+    shown = np.array([1 - np.exp(-expected_elements(config, clade, length)) for clade in CLADES])
+    belongs = np.array(list(CLADES.values())) >> np.arange(5)[:, None] & 1  # [5, clades]
+    chance = np.where(belongs, shown, FALSE_ALARM)
     right = []
     for contig in sequences:
         for species, letters in enumerate(contig):
             place, row = matcher.hits(letters)
             for start in range(0, len(letters) - length + 1, length):
                 low, high = np.searchsorted(place, (start, start + length - K + 1))
-                outcome = 0
-                for bit in matcher.clades_seen(place[low:high], row[low:high]):
-                    outcome = outcome * 2 + int(bit)
-                chance = likely[:, outcome]
-                best = np.isclose(chance, chance.max(), rtol=1e-9)
-                right.append(best[species] / best.sum() if chance.max() > 0 else 0.2)
+                seen = matcher.clades_seen(place[low:high], row[low:high])
+                likely = np.where(seen, chance, 1 - chance).prod(axis=1)
+                best = likely > likely.max() * (1 - 1e-9)
+                right.append(best[species] / best.sum())
     return float(np.mean(right))

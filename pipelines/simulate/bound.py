@@ -62,11 +62,11 @@ def library_accuracy(config: SimulateConfig, length: int) -> float:
     For every set of clades seen: the chance of the likeliest species. Within a clade all species carry its elements at
     one density and the others never, so seen or not is all there is to know.
     """
-    total = sum(max(column) for column in seen_table(config, length).T)
+    total = sum(max(column) for column in _seen_table(config, length).T)
     return float(total / len(SPECIES))
 
 
-def seen_table(config: SimulateConfig, length: int) -> Floats:
+def _seen_table(config: SimulateConfig, length: int) -> Floats:
     """P(set of clades seen | species), [5, 2 ** clades]."""
     rows = []
     for species in range(len(SPECIES)):
@@ -129,7 +129,7 @@ def species_accuracy(config: SimulateConfig, length: int) -> float:
 
     The spectrum's part is Gaussian and is averaged over fixed draws (standard error under 0.002).
     """
-    seen = seen_table(config, length)  # [5, sets]
+    seen = _seen_table(config, length)  # [5, sets]
     means = spectrum_means(config) * np.sqrt(length)
     noise = stream(config.seed, "species bound").standard_normal((_DRAWS, means.shape[1]))
     correct = 0.0
