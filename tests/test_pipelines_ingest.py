@@ -1,6 +1,7 @@
 """Ingest: what comes out is what went in, however the blocks fall, and nothing half-made is ever seen."""
 
 import errno
+import fcntl
 import gzip
 import json
 import multiprocessing
@@ -467,6 +468,24 @@ def test_two_writers(tmp_path, fasta, genome, names):
     for name in names:
         _same(open_store(store)[name], genome)
     assert not (store / ".ingest").exists()
+
+
+def test_a_lock_on_a_file_that_was_removed_meanwhile_is_none(tmp_path, monkeypatch):
+    path, real, calls = tmp_path / "s" / ".ingest" / "toy" / "lock", fcntl.flock, []
+
+    def late(handle, operation):
+        if not calls:  # the holder before us ends between our open and our lock, and another one starts
+            path.unlink()
+            path.touch()
+        calls.append(handle)
+        return real(handle, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with assembly_lock(tmp_path / "s", "toy"):
+        assert len(calls) == 2
+        with pytest.raises(InputError, match="is being written"), assembly_lock(tmp_path / "s", "toy"):
+            pass
+    assert not (tmp_path / "s" / ".ingest").exists()
 
 
 def test_many_writers_at_once(tmp_path, genome):
