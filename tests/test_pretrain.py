@@ -63,7 +63,8 @@ def test_a_run_leaves_a_model_metrics_and_pictures(finished):
 def test_a_run_learns(finished):
     rows = [row for row in read_log(finished / "logs") if "loss" in row]
     assert len(rows) == 40
-    assert rows[-1]["loss"] < 1.39 < rows[0]["loss"]
+    assert rows[0]["loss"] > 2.5  # sixteen tokens, all alike: log 16 = 2.77
+    assert rows[-1]["loss"] < 1.42  # four letters: log 4 = 1.386
     assert rows[-1]["tokens"] == 40 * 1024
     assert [row["context"] for row in rows] == [64.0] * 20 + [256.0] * 20
 
