@@ -14,13 +14,17 @@ from torch import Tensor
 from dnamamba.kernels.triton_scan_backward import CACHE, REGISTERS, K, gradient_kernel, sum_tiles_kernel
 from dnamamba.kernels.triton_scan_chunks import GROUPS, carry_kernel, chunk_kernel
 from dnamamba.kernels.triton_scan_chunks import UNROLL as CHUNK_UNROLL
-from dnamamba.kernels.triton_scan_forward import AHEAD, UNROLL, output_kernel
+from dnamamba.kernels.triton_scan_forward import UNROLL, output_kernel
 
 BLOCK = 64  # steps between two saved states; 64 bytes of state (N = 16) a channel each, 1/8 of bf16 x, dt, z and y
 CARRY_UNROLL = 8
 _WORDS = {torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
-_SLOTS = 4096  # programs of the gradient pass at most; each owns 32 KiB of scratch
-_PARTIAL_BYTES = 2**26  # of the tiles' parts of dB and dC held at a time, if 1/8 of x, dt, z and y is less
+# Measured on one H200 at N = 16, see docs/kernels.md: programs a multiprocessor holds, waves of them at most, clocks of a
+# step (alone, and for each program beside it), and what finding the chunks' states adds to the two.
+FORWARD = (16, 1, (480.0, 31.0), (400.0, 20.0))
+BACKWARD = (9, 8, (1750.0, 142.0), (700.0, 40.0))
+LONG = 2**17  # steps from which extra memory is held to a quarter of x, dt, z and y
+_WORDS = {torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
 
 
 @cache
@@ -35,9 +39,9 @@ def borders_shape(B: int, L: int, D: int, N: int) -> tuple[int, int, int, int]:
     return B, triton.cdiv(L, BLOCK), N, D
 
 
-def _limit(x: Tensor) -> dict[str, int]:
-    """The gradient pass's register limit; only NVIDIA's compiler takes one."""
-    return {"maxnreg": REGISTERS} if x.is_cuda and torch.version.hip is None else {}
+def _has_ptx(x: Tensor) -> bool:
+    """Whether kernels on this tensor are compiled by NVIDIA's tools: they know prefetches and register limits."""
+    return x.is_cuda and torch.version.hip is None
 
 
 class _Sizes:
@@ -52,13 +56,33 @@ class _Sizes:
         self.groups = GROUPS if self.NP >= 4 * GROUPS else 1
         self.even = self.D % self.BD == 0 and self.N == self.NP and self.L % BLOCK == 0
 
-    def chunk_length(self, warps: int, enough: int) -> int:
-        """Steps a chunk: all when `enough` tiles run anyhow, else so many that about `warps` warps run."""
-        whole = triton.cdiv(self.L, BLOCK) * BLOCK
-        if self.B * self.tiles >= enough:
-            return whole
-        chunks = triton.cdiv(warps, self.B * self.tiles)
-        return min(whole, max(4 * BLOCK, triton.cdiv(triton.cdiv(self.L, chunks), BLOCK) * BLOCK))
+    def chunk_length(
+        self, machine: int, warps: int, waves: int, one_pass: tuple[float, float], chunked: tuple[float, float],
+        longest: float = float("inf"),
+    ) -> int:  # fmt: skip
+        """Steps a chunk that promise the shortest run: few enough for full waves, many enough to fill the machine.
+
+        Args:
+            machine: multiprocessors; each holds `warps` programs.
+            waves: of programs, at most, where the length is cut.
+            one_pass: clocks of a step, (alone, for each program on the same multiprocessor).
+            chunked: what finding the chunks' states adds to them.
+            longest: steps a chunk at most, for memory.
+        """
+        rows = self.B * self.tiles
+        blocks = triton.cdiv(self.L, BLOCK)
+
+        def cost(T: int) -> float:
+            full, rest = divmod(rows * triton.cdiv(self.L, T), machine * warps)
+            alone, beside = (a + (c if T < self.L else 0.0) for a, c in zip(one_pass, chunked, strict=True))
+            last = alone + beside * triton.cdiv(rest, machine) if rest else 0.0
+            return T * (full * (alone + beside * warps) + last)
+
+        # A chunk shorter than 4 blocks would spend its time on carrying states.
+        most = min(waves * machine * warps // rows, blocks // min(4, blocks))
+        lengths = {triton.cdiv(blocks, chunks) * BLOCK for chunks in range(1, max(2, most + 1))}
+        fitting = [T for T in lengths if T <= longest] or [min(lengths)]
+        return min(sorted(fitting, reverse=True), key=cost)
 
 
 def _rows(t: Tensor | None) -> Tensor | None:
@@ -74,6 +98,15 @@ def _packs(t: Tensor) -> bool:
 
 def _strides(t: Tensor | None) -> tuple[int, int]:
     return (0, 0) if t is None else (t.stride(0), t.stride(1))
+
+
+def _partial_budget(size: _Sizes, element_size: int, slots: int) -> int:
+    """Bytes for the tiles' float32 parts of dB and dC: what a quarter of x, dt, z and y leaves when the sequence is long."""
+    inputs = 4 * size.B * size.L * size.D * element_size
+    borders = 4 * size.B * triton.cdiv(size.L, BLOCK) * size.D * size.N
+    scratch = 4 * slots * (BLOCK // K) * size.NP * size.BD
+    left = (inputs // 4 - borders - scratch) * 3 // 4  # a quarter of it for the states between chunks and their like
+    return max(left, 2**25 if size.L > LONG else 2**28)
 
 
 def _cuts(reset: Tensor | None, T: int) -> Tensor | None:
@@ -99,7 +132,7 @@ def _chunk_starts(
         x, dt, z, rows, A, dt_bias, reset_bytes, states, times,
         size.L, T, chunks, sxb, sdb, szb, sbb,
         SX=sx, SD=sd, SZ=sz, SB=sb, D=size.D, N=size.N, NP=size.NP, NG=size.groups, BD=size.BD, BLOCK=BLOCK,
-        U=CHUNK_UNROLL, SOFTPLUS=dt_softplus, ADJOINT=adjoint, EVEN=size.even, num_warps=1,
+        U=CHUNK_UNROLL, PREFETCH=_has_ptx(x), SOFTPLUS=dt_softplus, ADJOINT=adjoint, EVEN=size.even, num_warps=1,
     )  # fmt: skip
     carry_kernel[(size.tiles * size.B,)](
         states, times, _cuts(reset, T), A, start, chunks,
@@ -132,7 +165,7 @@ def scan_forward(
     reset_bytes = None if reset is None else reset.contiguous().view(torch.uint8)
     A_nd, start = _by_state(A), _by_state(initial_state)
     machine = _multiprocessors(x.device)
-    T = chunk_length or size.chunk_length(warps=16 * machine, enough=7 * machine)
+    T = chunk_length or size.chunk_length(machine, *FORWARD)
     chunks = triton.cdiv(size.L, T)
     start = _chunk_starts(
         size, T, x, dt, None, B, A_nd, dt_bias, reset, reset_bytes, start, dt_softplus, adjoint=False
@@ -149,7 +182,7 @@ def scan_forward(
         x, dt, z, B, C, A_nd, D, dt_bias, reset_bytes, start, y, borders, final,
         size.L, T, chunks, sxb, sdb, szb, sbb, scb,
         SX=sx, SD=sd, SZ=sz, SB=sb, SC=sc, D=size.D, N=size.N, NP=size.NP, BD=size.BD, BLOCK=BLOCK, U=UNROLL,
-        AHEAD=AHEAD, WORDS=words, SOFTPLUS=dt_softplus, EVEN=size.even, num_warps=1,
+        PREFETCH=_has_ptx(x), WORDS=words, SOFTPLUS=dt_softplus, EVEN=size.even, num_warps=1,
     )  # fmt: skip
     return y, final, borders
 
@@ -173,7 +206,10 @@ def scan_backward(
     reset_bytes = None if reset is None else reset.contiguous().view(torch.uint8)
     A_nd = _by_state(A)
     machine = _multiprocessors(x.device)
-    T = chunk_length or size.chunk_length(warps=32 * machine, enough=7 * machine)
+    slots = machine * BACKWARD[0]
+    budget = _partial_budget(size, x.element_size(), slots)
+    longest = budget / (slots * 2 * size.N * 4) if size.B * size.tiles < slots else float("inf")
+    T = chunk_length or size.chunk_length(machine, *BACKWARD, longest=longest)
     chunks = triton.cdiv(size.L, T)
     gamma = _chunk_starts(
         size, T, dy, dt, z, C, A_nd, dt_bias, reset, reset_bytes, _by_state(dfinal_state), dt_softplus, adjoint=True
@@ -188,12 +224,13 @@ def scan_backward(
     dB, dC = empty(*B.shape, dtype=B.dtype), empty(*B.shape, dtype=C.dtype)
     dA, dD, dbias = empty(rows, size.N, size.D), empty(rows, size.D), empty(rows, size.D)
     dstart = None if initial_state is None else empty(size.B, size.N, size.D)
-    row_bytes = size.tiles * T * 2 * size.N * 4
-    budget = max(_PARTIAL_BYTES, size.B * size.L * size.D * x.element_size() // 2)
-    at_once = min(rows, max(1, budget // row_bytes))
+    at_once = max(1, budget // (size.tiles * T * 2 * size.N * 4))
+    if at_once * size.tiles > slots:  # whole waves
+        at_once = at_once * size.tiles // slots * slots // size.tiles
+    at_once = min(at_once, rows)
     partial = empty(size.tiles, at_once, T, 2, size.N)
-    programs = min(_SLOTS, at_once * size.tiles)
-    scratch = empty(programs, BLOCK // K, size.NP, size.BD)
+    programs = min(slots, at_once * size.tiles)
+    scratch = empty(programs, BLOCK // K + 1, size.NP, size.BD)
     (sxb, sx), (sdb, sd), (szb, sz) = _strides(x), _strides(dt), _strides(z)
     (sbb, sb), (scb, sc), (sgb, sg) = _strides(B), _strides(C), _strides(dy)
     sum_size = 1024
@@ -203,8 +240,10 @@ def scan_backward(
             x, dt, z, B, C, A_nd, D, dt_bias, reset_bytes, dy, borders, gamma,
             dx, ddt, dz, partial, dA, dD, dbias, dstart, scratch,
             size.L, T, chunks, first, last, sxb, sdb, szb, sbb, scb, sgb,
-            SX=sx, SD=sd, SZ=sz, SB=sb, SC=sc, SG=sg, D=size.D, N=size.N, NP=size.NP, BD=size.BD, BLOCK=BLOCK, K=K, CACHE=CACHE,
-            SOFTPLUS=dt_softplus, EVEN=size.even, num_warps=1, **_limit(x),
+            SX=sx, SD=sd, SZ=sz, SB=sb, SC=sc, SG=sg, D=size.D, N=size.N, NP=size.NP, BD=size.BD, BLOCK=BLOCK, K=K,
+            CACHE=CACHE, PREFETCH=_has_ptx(x),
+            SOFTPLUS=dt_softplus, EVEN=size.even, num_warps=1,
+            **({"maxnreg": REGISTERS} if _has_ptx(x) else {}),
         )  # fmt: skip
         sum_tiles_kernel[((last - first) * triton.cdiv(T * 2 * size.N, sum_size),)](
             partial, dB, dC, size.L, T, chunks, first, last, size.tiles, N=size.N, SIZE=sum_size,

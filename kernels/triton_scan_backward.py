@@ -9,10 +9,10 @@ subtraction, which would cancel for fast states.
 import triton
 import triton.language as tl
 
-from dnamamba.kernels.triton_scan_math import LN2, LOG2E, load, row, sigmoid, softplus, softplus_slope, store, time_step
+from dnamamba.kernels.triton_scan_math import LN2, LOG2E, load, prefetch, row, sigmoid, softplus, softplus_slope, store, time_step
 
 K = 2  # steps whose states live in registers
-REGISTERS = 168  # a thread: twelve warps an SM on Hopper hide memory better than eight with all they ask for
+REGISTERS = 224  # a thread, so that an SM of Hopper holds nine warps; at 168 twelve fit and spill their rows ahead
 CACHE = ".cg"  # checkpoints stay out of L1, where the rows read on the way forward wait for the way back
 
 
@@ -23,6 +23,7 @@ def gradient_kernel(
     L, T, n_chunks, first_row, last_row, sxb, sdb, szb, sbb, scb, sgb,
     SX: tl.constexpr, SD: tl.constexpr, SZ: tl.constexpr, SB: tl.constexpr, SC: tl.constexpr, SG: tl.constexpr,
     D: tl.constexpr, N: tl.constexpr, NP: tl.constexpr, BD: tl.constexpr, BLOCK: tl.constexpr, K: tl.constexpr,
+    PREFETCH: tl.constexpr,
     CACHE: tl.constexpr, SOFTPLUS: tl.constexpr, EVEN: tl.constexpr,
 ):  # fmt: skip
     """Grid: as many programs as scratch slots; each takes every so-many-th item of rows (batch, chunk) x tiles.
@@ -72,6 +73,14 @@ def gradient_kernel(
             C_at = C_ptr + b * scb + t0 * SC
             z_at = z_ptr if z_ptr is None else z_ptr + b * szb + t0 * SZ
             zero = blocks * 0
+            if back + 1 < blocks:  # the block that comes next
+                prefetch(x_at - BLOCK * SX + tile * BD, SX, zero, BLOCK - 1, BD, BLOCK, PREFETCH)
+                prefetch(dt_at - BLOCK * SD + tile * BD, SD, zero, BLOCK - 1, BD, BLOCK, PREFETCH)
+                prefetch(dy_at - BLOCK * SG + tile * BD, SG, zero, BLOCK - 1, BD, BLOCK, PREFETCH)
+                if z_ptr is not None:
+                    prefetch(z_at - BLOCK * SZ + tile * BD, SZ, zero, BLOCK - 1, BD, BLOCK, PREFETCH)
+                prefetch(B_at - BLOCK * SB, SB, zero, BLOCK - 1, 2, BLOCK, PREFETCH)
+                prefetch(C_at - BLOCK * SC, SC, zero, BLOCK - 1, 2, BLOCK, PREFETCH)
 
             # Forward: whatever depends on the states alone, dz and dC, and a checkpoint every K steps. All rows of a round
             # are loaded a round ahead, in one place: ptxas then has one scoreboard wait for them.

@@ -8,7 +8,7 @@ the same with time reversed, for gamma[t] = exp(A * dt[t]) * (gradient of the st
 import triton
 import triton.language as tl
 
-from dnamamba.kernels.triton_scan_math import LOG2E, load, row, sigmoid, store, time_step
+from dnamamba.kernels.triton_scan_math import LOG2E, load, prefetch, row, sigmoid, store, time_step
 
 UNROLL = 4
 GROUPS = 4  # of states; each group stops by itself
@@ -33,7 +33,7 @@ def chunk_kernel(
     L, T, n_chunks, sxb, sdb, szb, sbb,
     SX: tl.constexpr, SD: tl.constexpr, SZ: tl.constexpr, SB: tl.constexpr,
     D: tl.constexpr, N: tl.constexpr, NP: tl.constexpr, NG: tl.constexpr, BD: tl.constexpr, BLOCK: tl.constexpr,
-    U: tl.constexpr, SOFTPLUS: tl.constexpr, ADJOINT: tl.constexpr, EVEN: tl.constexpr,
+    U: tl.constexpr, PREFETCH: tl.constexpr, SOFTPLUS: tl.constexpr, ADJOINT: tl.constexpr, EVEN: tl.constexpr,
 ):  # fmt: skip
     """Walk a chunk away from the end where its sum is wanted, and stop once nothing further away can matter.
 
@@ -84,6 +84,13 @@ def chunk_kernel(
         on = (n + top * GROUP < N)[:, None] & on_d[None, :]
         alive = _any_left(As[top], time, on, EVEN) & is_open
         while (block < blocks) & alive:
+            ahead = (block + 1) * BLOCK if ADJOINT else last - (block + 2) * BLOCK + 1
+            tile = (pid % TILES) * BD
+            prefetch(x_ptr + tile, SX, ahead, last, BD, BLOCK, PREFETCH)
+            prefetch(dt_ptr + tile, SD, ahead, last, BD, BLOCK, PREFETCH)
+            if ADJOINT and z_ptr is not None:
+                prefetch(z_ptr + tile, SZ, ahead, last, BD, BLOCK, PREFETCH)
+            prefetch(B_ptr, SB, ahead, last, 2, BLOCK, PREFETCH)
             for i in range(0, BLOCK, U):
                 next_xs, next_dts, next_zs = (), (), ()
                 for u in tl.static_range(U):

@@ -3,10 +3,9 @@
 import triton
 import triton.language as tl
 
-from dnamamba.kernels.triton_scan_math import LOG2E, load, row, sigmoid, state_row, store, time_step, unpack
+from dnamamba.kernels.triton_scan_math import LOG2E, load, prefetch, row, sigmoid, state_row, store, time_step, unpack
 
 UNROLL = 4  # steps a round; a row of x, dt and z is loaded so many steps ahead
-AHEAD = 4  # steps that rows of B and C are loaded ahead
 
 
 # Alignment of the [N, D] tensors is hidden on purpose: without wide loads the compiler keeps all states of a channel in
@@ -21,7 +20,7 @@ def output_kernel(
     L, T, n_chunks, sxb, sdb, szb, sbb, scb,
     SX: tl.constexpr, SD: tl.constexpr, SZ: tl.constexpr, SB: tl.constexpr, SC: tl.constexpr,
     D: tl.constexpr, N: tl.constexpr, NP: tl.constexpr, BD: tl.constexpr, BLOCK: tl.constexpr, U: tl.constexpr,
-    AHEAD: tl.constexpr, WORDS: tl.constexpr, SOFTPLUS: tl.constexpr, EVEN: tl.constexpr,
+    PREFETCH: tl.constexpr, WORDS: tl.constexpr, SOFTPLUS: tl.constexpr, EVEN: tl.constexpr,
 ):  # fmt: skip
     """Grid: tiles of channels x chunks x batch, tiles fastest, so that neighbours share rows of B and C in the cache.
 
@@ -72,25 +71,33 @@ def output_kernel(
         if z_ptr is not None:
             zs = zs + (row(z_ptr, SZ, t, last, d, on_d, EVEN),)
     Bs, Cs = (), ()
-    for q in tl.static_range(AHEAD):
+    for q in tl.static_range(U):
         Bs = Bs + (state_row(B_ptr, SB, left * 0 + q, last, m, N, WORDS is not None, EVEN),)
         Cs = Cs + (state_row(C_ptr, SC, left * 0 + q, last, m, N, WORDS is not None, EVEN),)
     for at in range(0, left, BLOCK):
+        tile = (pid % TILES) * BD
+        prefetch(x_ptr + tile, SX, at + BLOCK, last, BD, BLOCK, PREFETCH)
+        prefetch(dt_ptr + tile, SD, at + BLOCK, last, BD, BLOCK, PREFETCH)
+        if z_ptr is not None:
+            prefetch(z_ptr + tile, SZ, at + BLOCK, last, BD, BLOCK, PREFETCH)
+        prefetch(B_ptr, SB, at + BLOCK, last, 2, BLOCK, PREFETCH)
+        prefetch(C_ptr, SC, at + BLOCK, last, 2, BLOCK, PREFETCH)
         for p in tl.static_range(2):
             nd = (2 * m + p)[:, None] * D + d[None, :]
             store(border_ptr + nd, h[p], (2 * m + p < N)[:, None] & on_d[None, :], EVEN)
         border_ptr += N * D
         for i in range(at, at + BLOCK, U):
-            next_xs, next_dts, next_zs = (), (), ()
+            next_xs, next_dts, next_zs, next_Bs, next_Cs = (), (), (), (), ()
             for u in tl.static_range(U):
                 t = left * 0 + i + u
                 next_xs = next_xs + (row(x_ptr, SX, t + U, last, d, on_d, EVEN),)
                 next_dts = next_dts + (row(dt_ptr, SD, t + U, last, d, on_d, EVEN, PAST_END),)
                 if z_ptr is not None:
                     next_zs = next_zs + (row(z_ptr, SZ, t + U, last, d, on_d, EVEN),)
-                Bs = Bs + (state_row(B_ptr, SB, t + AHEAD, last, m, N, WORDS is not None, EVEN),)
-                Cs = Cs + (state_row(C_ptr, SC, t + AHEAD, last, m, N, WORDS is not None, EVEN),)
-
+                next_Bs = next_Bs + (state_row(B_ptr, SB, t + U, last, m, N, WORDS is not None, EVEN),)
+                next_Cs = next_Cs + (state_row(C_ptr, SC, t + U, last, m, N, WORDS is not None, EVEN),)
+            for u in tl.static_range(U):
+                t = left * 0 + i + u
                 step = time_step(dts[u].to(tl.float32) + bias, t < left, SOFTPLUS, EVEN)
                 x = xs[u].to(tl.float32)
                 y = skip * x
@@ -99,16 +106,15 @@ def output_kernel(
                     old = h[p]
                     if reset_ptr is not None:
                         old = tl.where(load(reset_ptr + t, t < left, EVEN, 0) != 0, 0.0, old)
-                    state = tl.exp2(A[p] * step[None, :]) * old + unpack(Bs[0][p], p == 1, WORDS) * (step * x)[None, :]
-                    y += tl.sum(state * unpack(Cs[0][p], p == 1, WORDS), axis=0)
+                    state = tl.exp2(A[p] * step[None, :]) * old + unpack(Bs[u][p], p == 1, WORDS) * (step * x)[None, :]
+                    y += tl.sum(state * unpack(Cs[u][p], p == 1, WORDS), axis=0)
                     new = new + (state,)
                 h = new
                 if z_ptr is not None:
                     z = zs[u].to(tl.float32)
                     y *= z * sigmoid(z)
                 store(y_ptr + t.to(tl.int64) * D + d, y, on_d & (t < left), EVEN)
-                Bs, Cs = Bs[1:], Cs[1:]
-            xs, dts, zs = next_xs, next_dts, next_zs
+            xs, dts, zs, Bs, Cs = next_xs, next_dts, next_zs, next_Bs, next_Cs
     if chunk == n_chunks - 1:
         for p in tl.static_range(2):
             n = 2 * m + p
