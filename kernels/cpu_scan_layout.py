@@ -10,7 +10,7 @@ from dnamamba.kernels.cpu_math import softplus
 from dnamamba.kernels.cpu_runtime import inlined
 from dnamamba.kernels.cpu_vector import LANES, load, load_byte, load_some, prefetch, store
 
-CHUNK = 32  # steps; a state every CHUNK steps is kept for the backward: 1/8 of the bytes of x, dt, z, y at N = 16
+CHUNK = 64  # steps; a state every CHUNK steps is kept for the backward: 1/16 of the bytes of x, dt, z, y at N = 16
 BLOCK = 4  # states walked together
 ROW = LANES * BLOCK  # floats of one block of states of one group
 
