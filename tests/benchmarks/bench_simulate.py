@@ -1,10 +1,10 @@
 """Time the embedded apes, and check the species bound with an exact library matcher at the default density.
 
-    python tests/benchmarks/bench_simulate.py [--bases 20_000_000] [--repeats 5] [--json FILE]
+    python tests/benchmarks/bench_simulate.py [--bases 24_000_000] [--repeats 5] [--json FILE]
 
 The first part simulates 2 Mb x 5 as `dnamamba pretrain` does, beside drawing one random number for each of its bases
 (the least that a simulator does), and where msprime is installed beside its genealogies and mutations alone. The second
-tells species in windows of test sequence from the library, at 2^10 .. 2^18 bases.
+tells species in windows of test sequence from the library, at 2^10 .. 2^19 bases.
 """
 
 import argparse
@@ -76,7 +76,7 @@ def line(case: str, metric: str, unit: str, ours: float, **more: object) -> dict
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bases", type=int, default=20_000_000, help="bases a species for the species bound")
+    parser.add_argument("--bases", type=int, default=24_000_000, help="bases a species for the species bound")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -98,7 +98,7 @@ if __name__ == "__main__":
     made = sequences(config)
     matcher = LibraryMatcher(make_library(config.seed, config.young_diagnostic))
     print(f"{'length':>8} {'matcher':>8} {'library bound':>14} {'with spectrum':>14}")
-    for log2 in range(10, 19):
+    for log2 in range(10, 20):
         length = 1 << log2
         found = matcher_accuracy(config, matcher, made, length)
         library, both = library_accuracy(config, length), species_accuracy(config, length)
