@@ -32,6 +32,7 @@ def ingest(
     names: Names = "first-word",
     gaps: Gaps = "error",
     unknown: Unknown = "error",
+    rna: bool = False,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     resume: bool = False,
@@ -51,6 +52,7 @@ def ingest(
         names: contigs are called by the "first-word" of their header or by the "full" header.
         gaps: alignment gaps are an "error", or "drop" leaves them out.
         unknown: letters that are no IUPAC code are an "error", or become "N".
+        rna: store U as T; without it a U is an error.
         include: patterns as of a shell; contigs that fit none are left out.
         exclude: patterns; contigs that fit one are left out.
         resume: go on with an interrupted ingest of the same file; when it is whole already, do nothing.
@@ -75,7 +77,8 @@ def ingest(
     file = SourceFile(source_path, label)
     if resume and file.identity is None:
         raise InputError(f"{label}: a pipe cannot be read again from its middle; run without --resume")
-    reading = {"names": names, "gaps": gaps, "unknown": unknown, "include": list(include), "exclude": list(exclude)}
+    reading: dict[str, Any] = {"names": names, "gaps": gaps, "unknown": unknown, "rna": rna}
+    reading |= {"include": list(include), "exclude": list(exclude)}
     extra = _checked(simulated, aliases, provenance)
     with _writing(store_path, name, overwrite=overwrite or resume) as place, ThreadPoolExecutor(1, "sha256") as pool:
         file.start_digest(pool)
@@ -88,7 +91,7 @@ def ingest(
             }:
                 raise _already(place)
             return whole
-        source = open_source(source_path, names=names, gaps=gaps, unknown=unknown)
+        source = open_source(source_path, names=names, gaps=gaps, unknown=unknown, rna=rna)
         chosen = NameFilter(include, exclude, label)
         lengths = [contig.length or 0 for contig in chosen(source.contigs())] if source.format == "2bit" else None
 

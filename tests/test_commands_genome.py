@@ -174,3 +174,11 @@ def test_help_needs_neither_zarr_nor_numpy(arguments):
     )
     assert done.returncode == 0, done.stderr
     assert "Usage:" in done.stdout
+
+
+def test_rna_is_refused_with_the_flag_that_reads_it(tmp_path):
+    (tmp_path / "r.fa").write_text(">r\nACGUacgu\n")
+    arguments = ["ingest", str(tmp_path / "r.fa"), "--store", str(tmp_path / "s.zarr")]
+    assert "--rna reads U as T" in str(CliRunner().invoke(command, arguments).exception)
+    assert CliRunner().invoke(command, [*arguments, "--rna"]).exit_code == 0
+    assert bytes(open_store(tmp_path / "s.zarr")["r"]["r", 0:8]) == b"ACGTacgt"

@@ -43,6 +43,7 @@ def genome() -> None:
     show_default=True,
     help="What becomes of letters that are no IUPAC code.",
 )
+@click.option("--rna", is_flag=True, help="Store U as T.")
 @_JOBS
 @click.option("--resume", is_flag=True, help="Go on with an interrupted ingest; finished contigs are not read again.")
 @click.option("--overwrite", is_flag=True, help="Replace an assembly that is there, once the new one is whole.")
@@ -55,6 +56,7 @@ def ingest(
     exclude: tuple[str, ...],
     gaps: str,
     unknown: str,
+    rna: bool,
     jobs: int | None,
     resume: bool,
     overwrite: bool,
@@ -75,6 +77,7 @@ def ingest(
                     names=names,  # type: ignore[arg-type]  # click has checked these three
                     gaps=gaps,  # type: ignore[arg-type]
                     unknown=unknown,  # type: ignore[arg-type]
+                    rna=rna,
                     include=include,
                     exclude=exclude,
                     jobs=jobs,
