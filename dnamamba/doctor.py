@@ -169,7 +169,7 @@ def _machine() -> dict[str, str]:
 
 def _kernel_cache() -> str:
     try:
-        from dnamamba.kernels.cpu_runtime import cache_folder
+        from dnamamba.kernels.cpu_code import cache_folder
     except ImportError as error:
         return f"none: {error}"
     folder = cache_folder()

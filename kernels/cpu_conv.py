@@ -1,183 +1,15 @@
-"""The compiled causal convolution with SiLU, forward and backward: one task is a tile of time of one sequence."""
-
-from typing import Any, NamedTuple
+"""The CPU engine of the causal convolution: tensors in and out of the compiled kernels."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dnamamba.kernels.cpu_math import sigmoid
-from dnamamba.kernels.cpu_runtime import compiled, inlined, run_tasks
-from dnamamba.kernels.cpu_scan_layout import prefetch_rows
-from dnamamba.kernels.cpu_vector import (
-    LANES,
-    broadcast,
-    fma,
-    load,
-    load_byte,
-    load_some,
-    store,
-    store_some,
-    zeros,
-)
+from dnamamba.kernels.cpu_code import Kernel
+from dnamamba.kernels.cpu_jobs import CONV_TASK, CONV_TILE, LANES, TAPS, Conv
+from dnamamba.kernels.cpu_threads import run_tasks
 
-TAPS = 4  # the widest kernel; narrower ones leave registers unused
-_TASK = 512  # steps a task
-_TILE = 32  # steps walked before the next group of channels: the rows stay in the first cache
-
-
-class _Conv(NamedTuple):
-    """One call: sizes, then addresses (0: absent) with strides in floats."""
-
-    length: int
-    channels: int
-    width: int
-    silu: int
-    x: int
-    x_batch: int
-    x_row: int
-    weight: int  # [TAPS, D padded to whole groups]: row 0 meets the newest input
-    bias: int  # [D padded]
-    padded: int
-    tail: int  # [B, W-1, D]
-    reset: int  # [B, L] bytes
-    y: int  # [B, L, D]
-    dy: int  # [B, L, D]
-    dx: int  # [B, L, D]
-    dtail: int  # [B, W-1, D]
-    dweight: int  # [tasks, TAPS + 1, D padded]; the last row is the bias
-
-
-@inlined
-def _resets(job: _Conv, batch: int, t: int) -> bool:
-    return job.reset != 0 and t >= 0 and load_byte(job.reset, batch * job.length + t) != 0
-
-
-@inlined
-def _input(job: _Conv, batch: int, t: int, channel: int, count: int) -> Any:
-    """Input t, for t < 0 from the tail; zeros before everything known."""
-    if t >= 0:
-        return load_some(job.x, batch * job.x_batch + t * job.x_row + channel, count)
-    if job.tail != 0 and t > -job.width:
-        return load_some(job.tail, (batch * (job.width - 1) + job.width - 1 + t) * job.channels + channel, count)
-    return zeros()
-
-
-@inlined
-def _before(job: _Conv, batch: int, start: int, channel: int, count: int) -> Any:
-    """What output `start` sees of the three inputs before it, but for a reset at `start` itself."""
-    x1, x2, x3 = zeros(), zeros(), zeros()
-    if job.width > 1:
-        x1 = _input(job, batch, start - 1, channel, count)
-        if job.width > 2 and not _resets(job, batch, start - 1):
-            x2 = _input(job, batch, start - 2, channel, count)
-            if job.width > 3 and not _resets(job, batch, start - 2):
-                x3 = _input(job, batch, start - 3, channel, count)
-    return x1, x2, x3
-
-
-@inlined
-def _shifted(job: _Conv, x0: Any, x1: Any, x2: Any) -> Any:
-    """One step later; a register that the kernel is too narrow for stays zero (a zero tap times infinity is NaN)."""
-    none = zeros()
-    return (x0 if job.width > 1 else none), (x1 if job.width > 2 else none), (x2 if job.width > 3 else none)
-
-
-@compiled
-def _conv_forward(job: Any, task: int, scratch: int) -> None:
-    tasks = -(-job.length // _TASK)
-    batch, begin = task // tasks, task % tasks * _TASK
-    end = min(begin + _TASK, job.length)
-    for start in range(begin, end, _TILE):
-        stop = min(start + _TILE, end)
-        prefetch_rows(job.x + 4 * (batch * job.x_batch + start * job.x_row), job.x_row, stop - start, 0, job.channels)
-        for channel in range(0, job.channels, LANES):
-            count = min(LANES, job.channels - channel)
-            w0, w1 = load(job.weight, channel), load(job.weight, job.padded + channel)
-            w2, w3 = load(job.weight, 2 * job.padded + channel), load(job.weight, 3 * job.padded + channel)
-            bias = load(job.bias, channel)
-            x1, x2, x3 = _before(job, batch, start, channel, count)
-            for t in range(start, stop):
-                if _resets(job, batch, t):
-                    x1, x2, x3 = zeros(), zeros(), zeros()
-                x0 = load_some(job.x, batch * job.x_batch + t * job.x_row + channel, count)
-                value = fma(w0, x0, fma(w1, x1, fma(w2, x2, fma(w3, x3, bias))))
-                if job.silu:
-                    value = value * sigmoid(value)
-                store_some(job.y, (batch * job.length + t) * job.channels + channel, value, count)
-                x1, x2, x3 = _shifted(job, x0, x1, x2)
-
-
-@inlined
-def _activation_gradient(
-    job: _Conv, batch: int, start: int, stop: int, channel: int, count: int, sums: int, scratch: int
-) -> None:
-    """Fill scratch with the gradient before SiLU of all outputs that see the tile; add up dweight."""
-    w0, w1 = load(job.weight, channel), load(job.weight, job.padded + channel)
-    w2, w3 = load(job.weight, 2 * job.padded + channel), load(job.weight, 3 * job.padded + channel)
-    bias, one = load(job.bias, channel), broadcast(1.0)
-    s0, s1, s2 = load(sums, 0), load(sums, job.padded), load(sums, 2 * job.padded)
-    s3, s4 = load(sums, 3 * job.padded), load(sums, 4 * job.padded)
-    x1, x2, x3 = _before(job, batch, start, channel, count)
-    for t in range(start, min(stop + job.width - 1, job.length)):
-        if _resets(job, batch, t):
-            x1, x2, x3 = zeros(), zeros(), zeros()
-        x0 = load_some(job.x, batch * job.x_batch + t * job.x_row + channel, count)
-        grad = load_some(job.dy, (batch * job.length + t) * job.channels + channel, count)
-        if job.silu:
-            value = fma(w0, x0, fma(w1, x1, fma(w2, x2, fma(w3, x3, bias))))
-            s = sigmoid(value)
-            grad = grad * fma(value * s, one - s, s)
-        store(scratch, (t - start) * LANES, grad)
-        if t < stop:
-            s0, s1, s2, s3 = fma(grad, x0, s0), fma(grad, x1, s1), fma(grad, x2, s2), fma(grad, x3, s3)
-            s4 = s4 + grad
-        x1, x2, x3 = _shifted(job, x0, x1, x2)
-    store(sums, 0, s0)
-    store(sums, job.padded, s1)
-    store(sums, 2 * job.padded, s2)
-    store(sums, 3 * job.padded, s3)
-    store(sums, 4 * job.padded, s4)
-
-
-@inlined
-def _input_gradient(job: _Conv, batch: int, start: int, stop: int, channel: int, count: int, scratch: int) -> None:
-    """Walk the scratch back: dx of the tile, and of the tail before the first tile."""
-    w0, w1 = load(job.weight, channel), load(job.weight, job.padded + channel)
-    w2, w3 = load(job.weight, 2 * job.padded + channel), load(job.weight, 3 * job.padded + channel)
-    g1, g2, g3 = zeros(), zeros(), zeros()
-    last = min(stop + job.width - 1, job.length) - 1
-    first = 1 - job.width if start == 0 and job.dtail != 0 else start
-    for back in range(last - first + 1):
-        t = last - back
-        g0 = load(scratch, (t - start) * LANES) if t >= 0 else zeros()
-        total = fma(w0, g0, fma(w1, g1, fma(w2, g2, w3 * g3)))
-        if 0 <= t < stop:
-            store_some(job.dx, (batch * job.length + t) * job.channels + channel, total, count)
-        elif t < 0:
-            store_some(job.dtail, (batch * (job.width - 1) + job.width - 1 + t) * job.channels + channel, total, count)
-        g1, g2, g3 = _shifted(job, g0, g1, g2)
-        if _resets(job, batch, t):  # no output from here on sees an earlier input
-            g1, g2, g3 = zeros(), zeros(), zeros()
-
-
-@compiled
-def _conv_backward(job: Any, task: int, scratch: int) -> None:
-    tasks = -(-job.length // _TASK)
-    batch, begin = task // tasks, task % tasks * _TASK
-    end = min(begin + _TASK, job.length)
-    sums = job.dweight + 4 * task * (TAPS + 1) * job.padded
-    for i in range(0, (TAPS + 1) * job.padded, LANES):
-        store(sums, i, zeros())
-    for start in range(begin, end, _TILE):
-        stop = min(start + _TILE, end)
-        prefetch_rows(job.x + 4 * (batch * job.x_batch + start * job.x_row), job.x_row, stop - start, 0, job.channels)
-        rows = job.dy + 4 * (batch * job.length + start) * job.channels
-        prefetch_rows(rows, job.channels, stop - start, 0, job.channels)
-        for channel in range(0, job.channels, LANES):
-            count = min(LANES, job.channels - channel)
-            _activation_gradient(job, batch, start, stop, channel, count, sums + 4 * channel, scratch)
-            _input_gradient(job, batch, start, stop, channel, count, scratch)
+_FORWARD = Kernel("cpu_conv_kernels", "conv_forward")
+_BACKWARD = Kernel("cpu_conv_kernels", "conv_backward")
 
 
 def _rows(tensor: Tensor) -> Tensor:
@@ -201,12 +33,12 @@ class _Prepared:
             self.bias[:channels] = bias.detach()
         self.tail = None if tail is None else tail.detach().float().contiguous()
         self.reset = None if reset is None else reset.detach().contiguous()
-        self.tasks = x.shape[0] * -(-x.shape[1] // _TASK)
+        self.tasks = x.shape[0] * -(-x.shape[1] // CONV_TASK)
 
-    def job(self, activation: bool, **results: Tensor | None) -> _Conv:
+    def job(self, activation: bool, **results: Tensor | None) -> Conv:
         addresses = dict.fromkeys(("y", "dy", "dx", "dtail", "dweight"), 0)
         addresses.update({name: 0 if t is None else t.data_ptr() for name, t in results.items()})
-        return _Conv(
+        return Conv(
             length=self.x.shape[1],
             channels=self.x.shape[2],
             width=self.width,
@@ -229,7 +61,7 @@ def conv_forward(
     """Return y [B, L, D] in the dtype of x."""
     call = _Prepared(x, weight, bias, tail, reset)
     y = torch.empty(x.shape)
-    run_tasks(_conv_forward, call.job(activation, y=y), call.tasks, LANES)
+    run_tasks(_FORWARD, call.job(activation, y=y), call.tasks, LANES)
     return y.to(x.dtype)
 
 
@@ -244,7 +76,7 @@ def conv_backward(
     dtail = None if tail is None else torch.empty(tail.shape)
     partial = torch.empty(call.tasks, TAPS + 1, call.padded)
     job = call.job(activation, dy=dy, dx=dx, dtail=dtail, dweight=partial)
-    run_tasks(_conv_backward, job, call.tasks, (_TILE + TAPS) * LANES)
+    run_tasks(_BACKWARD, job, call.tasks, (CONV_TILE + TAPS) * LANES)
     sums = partial.sum(0)[:, : x.shape[2]]
     return (
         dx.to(x.dtype),

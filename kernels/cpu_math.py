@@ -6,7 +6,8 @@ Coefficients: least relative error by iterated reweighted least squares; errors 
 import math
 from typing import Any
 
-from dnamamba.kernels.cpu_vector import LANES, VECTOR, constant, external, fused, integers, lane_function
+from dnamamba.kernels.cpu_jobs import LANES
+from dnamamba.kernels.cpu_vector import VECTOR, constant, external, fused, integers, lane_function
 
 LOG2_E = math.log2(math.e)
 

@@ -1,16 +1,17 @@
 """The CPU engine of the selective scan: tensors in and out of the compiled walks."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dnamamba.kernels.cpu_math import LOG2_E
-from dnamamba.kernels.cpu_runtime import run_tasks
-from dnamamba.kernels.cpu_scan_backward import Backward, scratch_floats, walk_backward
-from dnamamba.kernels.cpu_scan_forward import SCRATCH as FORWARD_SCRATCH
-from dnamamba.kernels.cpu_scan_forward import Forward, walk_forward
-from dnamamba.kernels.cpu_scan_layout import BLOCK, CHUNK, Scan
-from dnamamba.kernels.cpu_vector import LANES
+from dnamamba.kernels.cpu_code import Kernel
+from dnamamba.kernels.cpu_jobs import BLOCK, CHUNK, FORWARD_SCRATCH, LANES, Backward, Forward, Scan, backward_scratch
+from dnamamba.kernels.cpu_threads import run_tasks
+
+_FORWARD = Kernel("cpu_scan_forward", "walk_forward")
+_BACKWARD = Kernel("cpu_scan_backward", "walk_backward")
 
 
 def _up(value: int, multiple: int) -> int:
@@ -60,7 +61,7 @@ class _Prepared:
         groups, states = borders.shape[2:4]
         self.x, self.dt, self.z = _rows(x), _rows(dt), None if z is None else _rows(z)
         self.B, self.C = _state_rows(B, states), _state_rows(C, states)
-        self.A = _to_blocks(A * LOG2_E)
+        self.A = _to_blocks(A * math.log2(math.e))
         self.D, self.bias = _channels(D, groups), _channels(dt_bias, groups)
         self.reset = None if reset is None else reset.detach().contiguous()
         self.scan = Scan(
@@ -106,7 +107,7 @@ def scan_forward(
     call = _Prepared(x, dt, A, B, C, D, z, dt_bias, reset, borders, dt_softplus)
     state = torch.zeros(batch, *borders.shape[2:]) if initial_state is None else _to_blocks(initial_state)
     y = torch.empty(x.shape)
-    run_tasks(walk_forward, Forward(call.scan, y.data_ptr(), state.data_ptr()), call.tasks, FORWARD_SCRATCH)
+    run_tasks(_FORWARD, Forward(call.scan, y.data_ptr(), state.data_ptr()), call.tasks, FORWARD_SCRATCH)
     return y.to(x.dtype), _from_blocks(state, channels, states), borders
 
 
@@ -138,7 +139,7 @@ def scan_backward(
     dB, dC = torch.empty(partial), torch.empty(partial)
     results = (dx, ddt, dz, gamma, dA, dD, dbias, dB, dC)
     job = Backward(call.scan, dy.data_ptr(), *(0 if t is None else t.data_ptr() for t in results))
-    run_tasks(walk_backward, job, call.tasks, scratch_floats(borders.shape[3]))
+    run_tasks(_BACKWARD, job, call.tasks, backward_scratch(borders.shape[3]))
     return (
         dx.to(x.dtype),
         ddt.to(dt.dtype),

@@ -4,11 +4,10 @@ With g[t] the gradient of h[t], gamma[t] = a[t] g[t] is what it hands on: g[t] =
 gamma is carried over chunks, and h[t-1] is kept, never rebuilt as (h[t] - dt B x) / a, which cancels for fast states.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
-from dnamamba.kernels.cpu_math import exp2, sigmoid, softplus
-from dnamamba.kernels.cpu_runtime import compiled, inlined
-from dnamamba.kernels.cpu_scan_layout import (
+from dnamamba.kernels.cpu_compile import compiled, inlined
+from dnamamba.kernels.cpu_jobs import (
     BLOCK,
     CHUNK,
     DELTA,
@@ -17,16 +16,17 @@ from dnamamba.kernels.cpu_scan_layout import (
     DRIVE_SUM,
     GATE,
     GRAD,
-    OUT,
-    RECORD,
-    ROW,
-    SLOPE,
-    Scan,
-    next_reset,
-    prefetch_rows,
-)
-from dnamamba.kernels.cpu_vector import (
+    KEPT,
     LANES,
+    OUT,
+    PAD,
+    RECORD,
+    SLOPE,
+    Backward,
+)
+from dnamamba.kernels.cpu_math import exp2, sigmoid, softplus
+from dnamamba.kernels.cpu_scan_layout import next_reset, prefetch_rows
+from dnamamba.kernels.cpu_vector import (
     broadcast,
     fma,
     load,
@@ -37,30 +37,6 @@ from dnamamba.kernels.cpu_vector import (
     store_some,
     zeros,
 )
-
-_KEPT = 2 * ROW  # floats a step keeps for the way back: decay and previous state of one block
-_PAD = 5 * LANES  # odd number of cache lines between the parts of the scratch, against sets that clash
-
-
-class Backward(NamedTuple):
-    """The call, the gradient that comes in, and what goes out."""
-
-    scan: Scan
-    dy: int  # [B, L, D]
-    dx: int  # [B, L, D]
-    ddt: int  # [B, L, D]
-    dz: int  # [B, L, D]
-    gamma: int  # [B, groups, states, LANES]: gradient of the final state, becomes that of the initial one
-    dA: int  # [B, groups, states, LANES], zeros at first
-    dD: int  # [B, groups, LANES], zeros at first
-    dbias: int  # [B, groups, LANES], zeros at first
-    dB: int  # [tasks, chunks, CHUNK, states]: each task's own sum over its channels
-    dC: int  # as dB
-
-
-def scratch_floats(states: int) -> int:
-    """Floats of scratch that a task needs."""
-    return CHUNK * (RECORD + _KEPT) + 2 * CHUNK * states * LANES + 4 * _PAD
 
 
 @inlined
@@ -110,7 +86,7 @@ def _rebuild(
             h0, h1, h2, h3 = zeros(), zeros(), zeros(), zeros()
         last = next_reset(reset, first + 1, steps)
         for t in range(first, last):
-            at, keep, b, c, sums = t * RECORD, t * _KEPT, t * B_row, t * C_row, t * dC_row
+            at, keep, b, c, sums = t * RECORD, t * KEPT, t * B_row, t * C_row, t * dC_row
             delta, drive, grad = load(scratch, at + DELTA), load(scratch, at + DRIVE), load(scratch, at + GRAD)
             e0, e1, e2, e3 = exp2(delta * a0), exp2(delta * a1), exp2(delta * a2), exp2(delta * a3)
             store(kept, keep, e0)
@@ -147,7 +123,7 @@ def _return(
     s0, s1, s2, s3 = load(dA, 0), load(dA, LANES), load(dA, 2 * LANES), load(dA, 3 * LANES)
     for back in range(steps):
         t = steps - 1 - back
-        at, keep, b, c, sums = t * RECORD, t * _KEPT, t * B_row, t * C_row, t * dB_row
+        at, keep, b, c, sums = t * RECORD, t * KEPT, t * B_row, t * C_row, t * dB_row
         delta, drive, grad = load(scratch, at + DELTA), load(scratch, at + DRIVE), load(scratch, at + GRAD)
         g0 = fma(grad, load_broadcast(C, c), g0)
         g1 = fma(grad, load_broadcast(C, c + 1), g1)
@@ -226,9 +202,9 @@ def walk_backward(job: Any, task: int, scratch: int) -> None:
     chunks = -(-scan.length // CHUNK)
     group_floats = scan.states * LANES
     first, width = first_group * LANES, min(last_group * LANES, scan.channels) - first_group * LANES
-    kept = scratch + 4 * (CHUNK * RECORD + _PAD)
-    sums_B = kept + 4 * (CHUNK * _KEPT + _PAD)
-    sums_C = sums_B + 4 * (CHUNK * group_floats + _PAD)
+    kept = scratch + 4 * (CHUNK * RECORD + PAD)
+    sums_B = kept + 4 * (CHUNK * KEPT + PAD)
+    sums_C = sums_B + 4 * (CHUNK * group_floats + PAD)
     for back in range(chunks):
         chunk = chunks - 1 - back
         start = chunk * CHUNK

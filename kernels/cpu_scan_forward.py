@@ -1,32 +1,12 @@
 """The compiled selective scan, forward: one task walks a few groups of one sequence from its first step to its last."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
+from dnamamba.kernels.cpu_compile import compiled, inlined
+from dnamamba.kernels.cpu_jobs import BLOCK, CHUNK, DELTA, DRIVE, LANES, OUT, RECORD, Forward
 from dnamamba.kernels.cpu_math import exp2, silu
-from dnamamba.kernels.cpu_runtime import compiled, inlined
-from dnamamba.kernels.cpu_scan_layout import (
-    BLOCK,
-    CHUNK,
-    DELTA,
-    DRIVE,
-    OUT,
-    RECORD,
-    Scan,
-    load_chunk,
-    next_reset,
-    prefetch_rows,
-)
-from dnamamba.kernels.cpu_vector import LANES, fma, load, load_broadcast, load_some, store, store_some, zeros
-
-SCRATCH = CHUNK * RECORD
-
-
-class Forward(NamedTuple):
-    """The call and its results."""
-
-    scan: Scan
-    y: int  # [B, L, D]
-    state: int  # [B, groups, states, LANES]: the initial state, becomes the final one
+from dnamamba.kernels.cpu_scan_layout import load_chunk, next_reset, prefetch_rows
+from dnamamba.kernels.cpu_vector import fma, load, load_broadcast, load_some, store, store_some, zeros
 
 
 @inlined

@@ -4,50 +4,10 @@ Sixteen neighbouring channels (a group) lie in the lanes of a vector and four st
 states stay in registers. Time is cut in chunks whose rows stay in the first cache while every group passes over them.
 """
 
-from typing import NamedTuple
-
+from dnamamba.kernels.cpu_compile import inlined
+from dnamamba.kernels.cpu_jobs import DELTA, DRIVE, LANES, OUT, RECORD, Scan
 from dnamamba.kernels.cpu_math import softplus
-from dnamamba.kernels.cpu_runtime import inlined
-from dnamamba.kernels.cpu_vector import LANES, load, load_byte, load_some, prefetch, store
-
-CHUNK = 64  # steps; a state every CHUNK steps is kept for the backward: 1/16 of the bytes of x, dt, z, y at N = 16
-BLOCK = 4  # states walked together
-ROW = LANES * BLOCK  # floats of one block of states of one group
-
-# Scratch of a chunk, one record a step, so that a step's vectors are neighbours: no two share a cache set.
-DELTA, DRIVE, OUT, GRAD, GATE, SLOPE, DELTA_SUM, DRIVE_SUM = (LANES * i for i in range(8))
-RECORD = LANES * 8
-
-
-class Scan(NamedTuple):
-    """One call: sizes, then addresses (0: absent) with their strides in floats."""
-
-    length: int
-    channels: int
-    states: int  # a multiple of BLOCK
-    groups: int
-    groups_per_task: int
-    softplus: int
-    x: int
-    x_batch: int
-    x_row: int
-    dt: int
-    dt_batch: int
-    dt_row: int
-    z: int
-    z_batch: int
-    z_row: int
-    B: int
-    B_batch: int
-    B_row: int
-    C: int
-    C_batch: int
-    C_row: int
-    A: int  # [groups, states, LANES], times log2(e)
-    D: int  # [groups * LANES]
-    bias: int  # [groups * LANES]
-    reset: int  # [B, L] bytes
-    borders: int  # [B, chunks, groups, states, LANES]: the state before each chunk
+from dnamamba.kernels.cpu_vector import load, load_byte, load_some, prefetch, store
 
 
 @inlined

@@ -13,7 +13,7 @@ from numba import types
 from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
-LANES = 16
+from dnamamba.kernels.cpu_jobs import LANES
 
 _I64 = ir.IntType(64)
 _I32 = ir.IntType(32)

@@ -11,10 +11,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from dnamamba.kernels.triton_scan_backward import CACHE, REGISTERS, K, gradient_kernel, sum_tiles_kernel
+from dnamamba.kernels.triton_scan_backward import K, R, gradient_kernel, sum_tiles_kernel
 from dnamamba.kernels.triton_scan_chunks import GROUPS, carry_kernel, chunk_kernel
 from dnamamba.kernels.triton_scan_chunks import UNROLL as CHUNK_UNROLL
-from dnamamba.kernels.triton_scan_forward import UNROLL, output_kernel
+from dnamamba.kernels.triton_scan_forward import REGISTERS_FULL, UNROLL, UNROLL_FULL, output_kernel
 
 BLOCK = 64  # steps between two saved states; 64 bytes of state (N = 16) a channel each, 1/8 of bf16 x, dt, z and y
 CARRY_UNROLL = 8
@@ -22,7 +22,7 @@ _WORDS = {torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
 # Measured on one H200 at N = 16, see docs/kernels.md: programs a multiprocessor holds, waves of them at most, clocks of a
 # step (alone, and for each program beside it), and what finding the chunks' states adds to the two.
 FORWARD = (16, 1, (480.0, 31.0), (400.0, 20.0))
-BACKWARD = (9, 8, (1750.0, 142.0), (700.0, 40.0))
+BACKWARD = (8, 8, (1750.0, 142.0), (700.0, 40.0))
 LONG = 2**17  # steps from which extra memory is held to a quarter of x, dt, z and y
 _WORDS = {torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
 
@@ -104,9 +104,9 @@ def _partial_budget(size: _Sizes, element_size: int, slots: int) -> int:
     """Bytes for the tiles' float32 parts of dB and dC: what a quarter of x, dt, z and y leaves when the sequence is long."""
     inputs = 4 * size.B * size.L * size.D * element_size
     borders = 4 * size.B * triton.cdiv(size.L, BLOCK) * size.D * size.N
-    scratch = 4 * slots * (BLOCK // K) * size.NP * size.BD
+    scratch = 4 * slots * (BLOCK // K + 1) * size.NP * size.BD
     left = (inputs // 4 - borders - scratch) * 3 // 4  # a quarter of it for the states between chunks and their like
-    return max(left, 2**25 if size.L > LONG else 2**28)
+    return max(left, 2**25 if size.L > LONG else 2**29)
 
 
 def _cuts(reset: Tensor | None, T: int) -> Tensor | None:
@@ -178,11 +178,13 @@ def scan_forward(
     if _packs(B) and _packs(C) and B.dtype == C.dtype:
         words, B, C = _WORDS[B.dtype], B.view(torch.int32), C.view(torch.int32)
     (sbb, sb), (scb, sc) = _strides(B), _strides(C)
+    full = size.tiles * size.B * chunks > 2 * machine * FORWARD[0]
     output_kernel[(size.tiles * size.B * chunks,)](
         x, dt, z, B, C, A_nd, D, dt_bias, reset_bytes, start, y, borders, final,
         size.L, T, chunks, sxb, sdb, szb, sbb, scb,
-        SX=sx, SD=sd, SZ=sz, SB=sb, SC=sc, D=size.D, N=size.N, NP=size.NP, BD=size.BD, BLOCK=BLOCK, U=UNROLL,
-        PREFETCH=_has_ptx(x), WORDS=words, SOFTPLUS=dt_softplus, EVEN=size.even, num_warps=1,
+        SX=sx, SD=sd, SZ=sz, SB=sb, SC=sc, D=size.D, N=size.N, NP=size.NP, BD=size.BD, BLOCK=BLOCK,
+        U=UNROLL_FULL if full else UNROLL, WORDS=words, SOFTPLUS=dt_softplus, EVEN=size.even, num_warps=1,
+        **({"maxnreg": REGISTERS_FULL} if full and _has_ptx(x) else {}),
     )  # fmt: skip
     return y, final, borders
 
@@ -240,10 +242,8 @@ def scan_backward(
             x, dt, z, B, C, A_nd, D, dt_bias, reset_bytes, dy, borders, gamma,
             dx, ddt, dz, partial, dA, dD, dbias, dstart, scratch,
             size.L, T, chunks, first, last, sxb, sdb, szb, sbb, scb, sgb,
-            SX=sx, SD=sd, SZ=sz, SB=sb, SC=sc, SG=sg, D=size.D, N=size.N, NP=size.NP, BD=size.BD, BLOCK=BLOCK, K=K,
-            CACHE=CACHE, PREFETCH=_has_ptx(x),
+            SX=sx, SD=sd, SZ=sz, SB=sb, SC=sc, SG=sg, D=size.D, N=size.N, NP=size.NP, BD=size.BD, BLOCK=BLOCK, K=K, R=R,
             SOFTPLUS=dt_softplus, EVEN=size.even, num_warps=1,
-            **({"maxnreg": REGISTERS} if _has_ptx(x) else {}),
         )  # fmt: skip
         sum_tiles_kernel[((last - first) * triton.cdiv(T * 2 * size.N, sum_size),)](
             partial, dB, dC, size.L, T, chunks, first, last, size.tiles, N=size.N, SIZE=sum_size,

@@ -9,11 +9,10 @@ subtraction, which would cancel for fast states.
 import triton
 import triton.language as tl
 
-from dnamamba.kernels.triton_scan_math import LN2, LOG2E, load, prefetch, row, sigmoid, softplus, softplus_slope, store, time_step
+from dnamamba.kernels.triton_scan_math import LN2, LOG2E, load, row, sigmoid, softplus, softplus_slope, store, time_step
 
 K = 2  # steps whose states live in registers
-REGISTERS = 224  # a thread, so that an SM of Hopper holds nine warps; at 168 twelve fit and spill their rows ahead
-CACHE = ".cg"  # checkpoints stay out of L1, where the rows read on the way forward wait for the way back
+R = 4  # steps a round of the recomputation, a multiple of K
 
 
 @triton.jit(do_not_specialize=["L", "T", "n_chunks", "first_row", "last_row"])
@@ -23,8 +22,7 @@ def gradient_kernel(
     L, T, n_chunks, first_row, last_row, sxb, sdb, szb, sbb, scb, sgb,
     SX: tl.constexpr, SD: tl.constexpr, SZ: tl.constexpr, SB: tl.constexpr, SC: tl.constexpr, SG: tl.constexpr,
     D: tl.constexpr, N: tl.constexpr, NP: tl.constexpr, BD: tl.constexpr, BLOCK: tl.constexpr, K: tl.constexpr,
-    PREFETCH: tl.constexpr,
-    CACHE: tl.constexpr, SOFTPLUS: tl.constexpr, EVEN: tl.constexpr,
+    R: tl.constexpr, SOFTPLUS: tl.constexpr, EVEN: tl.constexpr,
 ):  # fmt: skip
     """Grid: as many programs as scratch slots; each takes every so-many-th item of rows (batch, chunk) x tiles.
 
@@ -35,7 +33,7 @@ def gradient_kernel(
     n = tl.arange(0, NP)
     lane = tl.arange(0, BD)
     on_n = n < N
-    slot = tl.program_id(0).to(tl.int64) * (BLOCK // K * NP * BD)
+    slot = tl.program_id(0).to(tl.int64) * ((BLOCK // K + 1) * NP * BD)
     scratch = scratch_ptr + slot + n[:, None] * BD + lane[None, :]
     rows = (last_row - first_row).to(tl.int64)
     for item in range(tl.program_id(0), rows * TILES, tl.num_programs(0)):
@@ -73,59 +71,31 @@ def gradient_kernel(
             C_at = C_ptr + b * scb + t0 * SC
             z_at = z_ptr if z_ptr is None else z_ptr + b * szb + t0 * SZ
             zero = blocks * 0
-            if back + 1 < blocks:  # the block that comes next
-                prefetch(x_at - BLOCK * SX + tile * BD, SX, zero, BLOCK - 1, BD, BLOCK, PREFETCH)
-                prefetch(dt_at - BLOCK * SD + tile * BD, SD, zero, BLOCK - 1, BD, BLOCK, PREFETCH)
-                prefetch(dy_at - BLOCK * SG + tile * BD, SG, zero, BLOCK - 1, BD, BLOCK, PREFETCH)
-                if z_ptr is not None:
-                    prefetch(z_at - BLOCK * SZ + tile * BD, SZ, zero, BLOCK - 1, BD, BLOCK, PREFETCH)
-                prefetch(B_at - BLOCK * SB, SB, zero, BLOCK - 1, 2, BLOCK, PREFETCH)
-                prefetch(C_at - BLOCK * SC, SC, zero, BLOCK - 1, 2, BLOCK, PREFETCH)
 
-            # Forward: whatever depends on the states alone, dz and dC, and a checkpoint every K steps. All rows of a round
-            # are loaded a round ahead, in one place: ptxas then has one scoreboard wait for them.
+            # Forward: a checkpoint every K steps. Rows are loaded R steps ahead; the stores hold the loads in place, see
+            # triton_scan_forward.py.
             h = load(border_ptr + (b * tl.cdiv(L, BLOCK) + t0 // BLOCK) * (N * D) + nd, on, EVEN)
-            xs, dts, zs, dys, Bs, Cs = (), (), (), (), (), ()
-            for u in tl.static_range(K):
-                t = zero + u
-                xs = xs + (row(x_at, SX, t, end, d, on_d, EVEN),)
-                dts = dts + (row(dt_at, SD, t, end, d, on_d, EVEN, PAST_END),)
-                dys = dys + (row(dy_at, SG, t, end, d, on_d, EVEN),)
-                if z_ptr is not None:
-                    zs = zs + (row(z_at, SZ, t, end, d, on_d, EVEN),)
-                Bs = Bs + (row(B_at, SB, t, end, n, on_n, EVEN),)
-                Cs = Cs + (row(C_at, SC, t, end, n, on_n, EVEN),)
-            for i in range(0, BLOCK, K):
-                tl.store(scratch + i // K * (NP * BD), h, cache_modifier=CACHE)
-                next_xs, next_dts, next_zs, next_dys, next_Bs, next_Cs = (), (), (), (), (), ()
-                for u in tl.static_range(K):
-                    t = zero + i + u + K
-                    next_xs = next_xs + (row(x_at, SX, t, end, d, on_d, EVEN),)
-                    next_dts = next_dts + (row(dt_at, SD, t, end, d, on_d, EVEN, PAST_END),)
-                    next_dys = next_dys + (row(dy_at, SG, t, end, d, on_d, EVEN),)
-                    if z_ptr is not None:
-                        next_zs = next_zs + (row(z_at, SZ, t, end, d, on_d, EVEN),)
-                    next_Bs = next_Bs + (row(B_at, SB, t, end, n, on_n, EVEN),)
-                    next_Cs = next_Cs + (row(C_at, SC, t, end, n, on_n, EVEN),)
-                for u in tl.static_range(K):
+            tl.store(scratch, h)
+            xs, dts, Bs = (), (), ()
+            for u in tl.static_range(R):
+                xs = xs + (row(x_at, SX, zero + u, end, d, on_d, EVEN),)
+                dts = dts + (row(dt_at, SD, zero + u, end, d, on_d, EVEN, PAST_END),)
+                Bs = Bs + (row(B_at, SB, zero + u, end, n, on_n, EVEN),)
+            for i in range(0, BLOCK, R):
+                next_xs, next_dts, next_Bs = (), (), ()
+                for u in tl.static_range(R):
                     t = zero + i + u
-                    on_t = on_d & (t <= end)
-                    x = xs[u].to(tl.float32)
-                    dy = dys[u].to(tl.float32)
+                    next_xs = next_xs + (row(x_at, SX, t + R, end, d, on_d, EVEN),)
+                    next_dts = next_dts + (row(dt_at, SD, t + R, end, d, on_d, EVEN, PAST_END),)
+                    next_Bs = next_Bs + (row(B_at, SB, t + R, end, n, on_n, EVEN),)
                     step = time_step(dts[u].to(tl.float32) + bias, t <= end, SOFTPLUS, EVEN)
                     if reset_ptr is not None:
                         h = tl.where(load(reset_ptr + b * L + t0 + t, t <= end, EVEN, 0) != 0, 0.0, h)
-                    h = tl.exp2(A * step[None, :]) * h + Bs[u].to(tl.float32)[:, None] * (step * x)[None, :]
-                    if z_ptr is not None:
-                        z = zs[u].to(tl.float32)
-                        gate = sigmoid(z)
-                        y = tl.sum(Cs[u].to(tl.float32)[:, None] * h, axis=0) + skip * x
-                        dz = dy * y * gate * (1.0 + z * (1.0 - gate))
-                        store(dz_ptr + (b * L + t0 + t) * D + d, dz, on_t, EVEN)
-                        dy *= z * gate
-                    dC = tl.sum(h * dy[None, :], axis=1)
-                    store(partial + (at + t) * (2 * N) + N + n, dC, on_n & (t <= end), EVEN)
-                xs, dts, zs, dys, Bs, Cs = next_xs, next_dts, next_zs, next_dys, next_Bs, next_Cs
+                    weight = step * xs[u].to(tl.float32)
+                    h = tl.exp2(A * step[None, :]) * h + Bs[u].to(tl.float32)[:, None] * weight[None, :]
+                    if u % K == K - 1:
+                        tl.store(scratch + (i + u + 1) // K * (NP * BD), h)
+                xs, dts, Bs = next_xs, next_dts, next_Bs
             tl.debug_barrier()
 
             # Back, K steps a round: states forward into registers, then through them last to first.
@@ -139,22 +109,11 @@ def gradient_kernel(
                     zs = zs + (row(z_at, SZ, t, end, d, on_d, EVEN),)
                 Bs = Bs + (row(B_at, SB, t, end, n, on_n, EVEN),)
                 Cs = Cs + (row(C_at, SC, t, end, n, on_n, EVEN),)
-            h_next = tl.load(scratch + (BLOCK // K - 1) * (NP * BD), cache_modifier=CACHE)
+            h_next = tl.load(scratch + (BLOCK // K - 1) * (NP * BD))
             for j in range(0, BLOCK, K):
                 i = zero + BLOCK - K - j
                 h = h_next
-                next_xs, next_dts, next_zs, next_dys, next_Bs, next_Cs = (), (), (), (), (), ()
-                h_next = tl.load(scratch + tl.maximum(i // K - 1, 0) * (NP * BD), cache_modifier=CACHE)
-                for u in tl.static_range(K):
-                    t = tl.maximum(i + u - K, 0)
-                    next_xs = next_xs + (row(x_at, SX, t, end, d, on_d, EVEN),)
-                    next_dts = next_dts + (row(dt_at, SD, t, end, d, on_d, EVEN, PAST_END),)
-                    next_dys = next_dys + (row(dy_at, SG, t, end, d, on_d, EVEN),)
-                    if z_ptr is not None:
-                        next_zs = next_zs + (row(z_at, SZ, t, end, d, on_d, EVEN),)
-                    next_Bs = next_Bs + (row(B_at, SB, t, end, n, on_n, EVEN),)
-                    next_Cs = next_Cs + (row(C_at, SC, t, end, n, on_n, EVEN),)
-                before, decays, steps, slopes = (), (), (), ()
+                before, after, decays, steps, slopes = (), (), (), (), ()
                 for u in tl.static_range(K):
                     t = i + u
                     raw = dts[u].to(tl.float32) + bias
@@ -169,20 +128,38 @@ def gradient_kernel(
                     decay = tl.exp2(A * step[None, :])
                     before = before + (h,)
                     h = decay * h + Bs[u].to(tl.float32)[:, None] * (step * xs[u].to(tl.float32))[None, :]
+                    after = after + (h,)
                     decays = decays + (decay,)
                     steps = steps + (step,)
+                next_xs, next_dts, next_zs, next_dys, next_Bs, next_Cs = (), (), (), (), (), ()
+                h_next = tl.load(scratch + tl.maximum(i // K - 1, 0) * (NP * BD))
                 for u in tl.static_range(K - 1, -1, -1):
                     t = i + u
+                    ahead = tl.maximum(t - K, 0)
+                    next_xs = (row(x_at, SX, ahead, end, d, on_d, EVEN),) + next_xs
+                    next_dts = (row(dt_at, SD, ahead, end, d, on_d, EVEN, PAST_END),) + next_dts
+                    next_dys = (row(dy_at, SG, ahead, end, d, on_d, EVEN),) + next_dys
+                    if z_ptr is not None:
+                        next_zs = (row(z_at, SZ, ahead, end, d, on_d, EVEN),) + next_zs
+                    next_Bs = (row(B_at, SB, ahead, end, n, on_n, EVEN),) + next_Bs
+                    next_Cs = (row(C_at, SC, ahead, end, n, on_n, EVEN),) + next_Cs
+
                     on_t = on_d & (t <= end)
+                    on_tn = on_n & (t <= end)
                     out = (b * L + t0 + t) * D
+                    sums = partial + (at + t) * (2 * N) + n
                     x = xs[u].to(tl.float32)
                     dy = dys[u].to(tl.float32)
+                    C = Cs[u].to(tl.float32)[:, None]
                     if z_ptr is not None:
                         z = zs[u].to(tl.float32)
-                        dy *= z * sigmoid(z)
-                    g = Cs[u].to(tl.float32)[:, None] * dy[None, :] + gamma
-                    dB = tl.sum(g * (steps[u] * x)[None, :], axis=1)
-                    store(partial + (at + t) * (2 * N) + n, dB, on_n & (t <= end), EVEN)
+                        gate = sigmoid(z)
+                        y = tl.sum(C * after[u], axis=0) + skip * x
+                        store(dz_ptr + out + d, dy * y * gate * (1.0 + z * (1.0 - gate)), on_t, EVEN)
+                        dy *= z * gate
+                    g = C * dy[None, :] + gamma
+                    store(sums + N, tl.sum(after[u] * dy[None, :], axis=1), on_tn, EVEN)
+                    store(sums, tl.sum(g * (steps[u] * x)[None, :], axis=1), on_tn, EVEN)
                     gB = tl.sum(g * Bs[u].to(tl.float32)[:, None], axis=0)
                     gamma = decays[u] * g
                     if reset_ptr is not None:

@@ -12,7 +12,7 @@ from dnamamba.kernels.triton_scan_math import LOG2E, load, prefetch, row, sigmoi
 
 UNROLL = 4
 GROUPS = 4  # of states; each group stops by itself
-NOTHING_LEFT = tl.constexpr(-32.0)  # log2: a part decayed to 2^-32 does not move a float32 sum
+NOTHING_LEFT = tl.constexpr(-28.0)  # log2: a part decayed to 2^-28 is a sixteenth of float32's last place
 
 
 @triton.jit

@@ -3,9 +3,11 @@
 import triton
 import triton.language as tl
 
-from dnamamba.kernels.triton_scan_math import LOG2E, load, prefetch, row, sigmoid, state_row, store, time_step, unpack
+from dnamamba.kernels.triton_scan_math import LOG2E, load, row, sigmoid, state_row, store, time_step, unpack
 
-UNROLL = 4  # steps a round; a row of x, dt and z is loaded so many steps ahead
+UNROLL = 4  # steps a round; rows are loaded so many steps ahead
+UNROLL_FULL = 2  # the same where programs wait for a place on the machine: more of them fit
+REGISTERS_FULL = 96
 
 
 # Alignment of the [N, D] tensors is hidden on purpose: without wide loads the compiler keeps all states of a channel in
@@ -20,12 +22,12 @@ def output_kernel(
     L, T, n_chunks, sxb, sdb, szb, sbb, scb,
     SX: tl.constexpr, SD: tl.constexpr, SZ: tl.constexpr, SB: tl.constexpr, SC: tl.constexpr,
     D: tl.constexpr, N: tl.constexpr, NP: tl.constexpr, BD: tl.constexpr, BLOCK: tl.constexpr, U: tl.constexpr,
-    PREFETCH: tl.constexpr, WORDS: tl.constexpr, SOFTPLUS: tl.constexpr, EVEN: tl.constexpr,
+    WORDS: tl.constexpr, SOFTPLUS: tl.constexpr, EVEN: tl.constexpr,
 ):  # fmt: skip
     """Grid: tiles of channels x chunks x batch, tiles fastest, so that neighbours share rows of B and C in the cache.
 
-    ptxas moves a load down to the last store that it must not cross, to save registers. So each step first loads rows for
-    a later step, then computes, then stores its y: the stores hold the loads in place, a round ahead of their use.
+    ptxas moves a load down to its first use, or to the first store or barrier that it must not cross, to save registers.
+    So each round of U steps first loads the rows of the next round and carries them over the back edge of the loop.
     """
     TILES: tl.constexpr = (D + BD - 1) // BD
     pid = tl.program_id(0)
@@ -75,13 +77,6 @@ def output_kernel(
         Bs = Bs + (state_row(B_ptr, SB, left * 0 + q, last, m, N, WORDS is not None, EVEN),)
         Cs = Cs + (state_row(C_ptr, SC, left * 0 + q, last, m, N, WORDS is not None, EVEN),)
     for at in range(0, left, BLOCK):
-        tile = (pid % TILES) * BD
-        prefetch(x_ptr + tile, SX, at + BLOCK, last, BD, BLOCK, PREFETCH)
-        prefetch(dt_ptr + tile, SD, at + BLOCK, last, BD, BLOCK, PREFETCH)
-        if z_ptr is not None:
-            prefetch(z_ptr + tile, SZ, at + BLOCK, last, BD, BLOCK, PREFETCH)
-        prefetch(B_ptr, SB, at + BLOCK, last, 2, BLOCK, PREFETCH)
-        prefetch(C_ptr, SC, at + BLOCK, last, 2, BLOCK, PREFETCH)
         for p in tl.static_range(2):
             nd = (2 * m + p)[:, None] * D + d[None, :]
             store(border_ptr + nd, h[p], (2 * m + p < N)[:, None] & on_d[None, :], EVEN)

@@ -17,14 +17,16 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
+import numba
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from dnamamba.kernels import reference, selective_scan
+from dnamamba.kernels.cpu_jobs import LANES
 from dnamamba.kernels.cpu_math import exp2
-from dnamamba.kernels.cpu_runtime import compiled, run_tasks
-from dnamamba.kernels.cpu_vector import LANES, broadcast, load, store
+from dnamamba.kernels.cpu_threads import run_tasks
+from dnamamba.kernels.cpu_vector import broadcast, load, store
 
 CHANNELS, STATES = 256, 16
 Inputs = dict[str, Tensor]
@@ -124,7 +126,7 @@ def rates(scan: Callable[..., Tensor], length: int, repeats: int) -> tuple[float
     return work / statistics.median(forward), work / statistics.median(both)
 
 
-@compiled
+@numba.njit(nogil=True)
 def _exponentials(job: int, task: int, scratch: int) -> None:
     a, b, c, d = broadcast(0.0), broadcast(0.0), broadcast(0.0), broadcast(0.0)
     for _ in range(job):
