@@ -40,6 +40,8 @@ def draw_training(
         tokens, values = zip(*loss, strict=True)
         left.plot(tokens, values, lw=0.6, alpha=0.4, color="tab:blue", label="each step")
         left.plot(tokens, _smooth(values), lw=1.6, color="tab:blue", label="running mean")
+        settled = sorted(values[len(values) // 20 :])  # the fall of the first steps would flatten all that follows
+        left.set_ylim(settled[0] - 0.02, settled[int(0.99 * (len(settled) - 1))] + 0.05)
     left.set(xlabel="tokens", ylabel="training loss (nats a base)")
     for key in sorted({key for row in rows for key in row if key.startswith("perplexity_")}, key=_context):
         points = [(row["tokens"], row[key]) for row in rows if key in row]
