@@ -97,6 +97,20 @@ def test_nan_does_not_cross_a_reset_or_leave_its_reach(device):
     assert int(grads["dx"].isnan().sum()) == 5  # inputs 7 .. 11 feed outputs 10 and 11
 
 
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+@pytest.mark.parametrize("width", [1, 2, 3, 4])
+def test_a_bad_input_reaches_as_many_outputs_as_there_are_taps(width, bad, device):
+    inputs = draw(1, 30, 20, width, device)
+    clean = run(with_tail, inputs)
+    inputs["x"] = inputs["x"].clone()
+    inputs["x"][0, 10, 3] = bad
+    found = run(with_tail, inputs)
+    changed = (found["out0"] != clean["out0"]).nonzero().tolist()  # a NaN differs too
+    assert changed == [[0, t, 3] for t in range(10, 10 + width)]
+    wrong = (~found["dx"].isfinite() | (found["dx"] != clean["dx"])).nonzero()
+    assert all(10 - width < t < 10 + width and d == 3 for _, t, d in wrong.tolist())
+
+
 def test_same_bits_twice_and_strides(device):
     inputs = draw(2, 600, 40, 4, device)
     first, second = run(with_tail, inputs), run(with_tail, inputs)
