@@ -19,8 +19,8 @@ from dnamamba.kernels.triton_scan_forward import REGISTERS_FULL, UNROLL, UNROLL_
 BLOCK = 64  # steps between two saved states; 64 bytes of state (N = 16) a channel each, 1/8 of bf16 x, dt, z and y
 CARRY_UNROLL = 8
 _WORDS = {torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
-# Measured on one H200 at N = 16, see docs/kernels.md: programs a multiprocessor holds, waves of them at most, clocks of a
-# step (alone, and for each program beside it), and what finding the chunks' states adds to the two.
+# Measured on one H200 at N = 16, see docs/kernels.md: programs a multiprocessor holds, waves of them at most, clocks of
+# a step (alone, and for each program beside it), and what finding the chunks' states adds to the two.
 FORWARD = (16, 1, (480.0, 31.0), (400.0, 20.0))
 BACKWARD = (8, 8, (1750.0, 142.0), (700.0, 40.0))
 LONG = 2**17  # steps from which extra memory is held to a quarter of x, dt, z and y
@@ -35,7 +35,7 @@ def _multiprocessors(device: torch.device) -> int:
 
 
 def borders_shape(B: int, L: int, D: int, N: int) -> tuple[int, int, int, int]:
-    """Shape of the float32 states that the forward saves for the backward: before every 64th step, [B, L / 64, N, D]."""
+    """Shape of the float32 states that the forward saves for the backward: before every 64th step, [B, L/64, N, D]."""
     return B, triton.cdiv(L, BLOCK), N, D
 
 
@@ -48,11 +48,11 @@ class _Sizes:
     """Sizes of one call, and the tiles that follow from them: one warp a tile, 16 states a thread at N = 16."""
 
     def __init__(self, x: Tensor, A: Tensor) -> None:
-        self.B, self.L, self.D = x.shape
-        self.N = A.shape[1]
-        self.NP = max(2, triton.next_power_of_2(self.N))
+        self.B, self.L, self.D = (int(n) for n in x.shape)
+        self.N = int(A.shape[1])
+        self.NP: int = max(2, triton.next_power_of_2(self.N))
         self.BD = min(32, 512 // self.NP)
-        self.tiles = triton.cdiv(self.D, self.BD)
+        self.tiles = -(-self.D // self.BD)
         self.groups = GROUPS if self.NP >= 4 * GROUPS else 1
         self.even = self.D % self.BD == 0 and self.N == self.NP and self.L % BLOCK == 0
 
@@ -70,18 +70,18 @@ class _Sizes:
             longest: steps a chunk at most, for memory.
         """
         rows = self.B * self.tiles
-        blocks = triton.cdiv(self.L, BLOCK)
+        blocks = -(-self.L // BLOCK)
 
         def cost(T: int) -> float:
-            full, rest = divmod(rows * triton.cdiv(self.L, T), machine * warps)
+            full, rest = divmod(rows * -(-self.L // T), machine * warps)
             alone, beside = (a + (c if T < self.L else 0.0) for a, c in zip(one_pass, chunked, strict=True))
-            last = alone + beside * triton.cdiv(rest, machine) if rest else 0.0
+            last = alone + beside * -(-rest // machine) if rest else 0.0
             return T * (full * (alone + beside * warps) + last)
 
         # A chunk shorter than 4 blocks would spend its time on carrying states.
         most = min(waves * machine * warps // rows, blocks // min(4, blocks))
-        lengths = {triton.cdiv(blocks, chunks) * BLOCK for chunks in range(1, max(2, most + 1))}
-        fitting = [T for T in lengths if T <= longest] or [min(lengths)]
+        lengths = {-(-blocks // chunks) * BLOCK for chunks in range(1, max(2, most + 1))}
+        fitting = [T for T in lengths if longest >= T] or [min(lengths)]
         return min(sorted(fitting, reverse=True), key=cost)
 
 
@@ -101,9 +101,9 @@ def _strides(t: Tensor | None) -> tuple[int, int]:
 
 
 def _partial_budget(size: _Sizes, element_size: int, slots: int) -> int:
-    """Bytes for the tiles' float32 parts of dB and dC: what a quarter of x, dt, z and y leaves when the sequence is long."""
+    """Bytes for the tiles' parts of dB and dC: what a quarter of x, dt, z and y leaves when the sequence is long."""
     inputs = 4 * size.B * size.L * size.D * element_size
-    borders = 4 * size.B * triton.cdiv(size.L, BLOCK) * size.D * size.N
+    borders = 4 * size.B * -(-size.L // BLOCK) * size.D * size.N
     scratch = 4 * slots * (BLOCK // K + 1) * size.NP * size.BD
     left = (inputs // 4 - borders - scratch) * 3 // 4  # a quarter of it for the states between chunks and their like
     return max(left, 2**25 if size.L > LONG else 2**29)
@@ -118,8 +118,8 @@ def _cuts(reset: Tensor | None, T: int) -> Tensor | None:
 
 
 def _chunk_starts(
-    size: _Sizes, T: int, x: Tensor, dt: Tensor, z: Tensor | None, rows: Tensor, A: Tensor, dt_bias: Tensor | None,
-    reset: Tensor | None, reset_bytes: Tensor | None, start: Tensor | None, dt_softplus: bool, adjoint: bool,
+    size: _Sizes, T: int, x: Tensor, dt: Tensor, z: Tensor | None, rows: Tensor, A: Tensor | None,
+    dt_bias: Tensor | None, reset: Tensor | None, reset_bytes: Tensor | None, start: Tensor | None, dt_softplus: bool, adjoint: bool,
 ) -> Tensor | None:  # fmt: skip
     """The state that enters each chunk, [B, chunks, N, D]: h before its first step, or gamma after its last."""
     chunks = triton.cdiv(size.L, T)
@@ -163,13 +163,11 @@ def scan_forward(
     size = _Sizes(x, A)
     x, dt, z, B, C = _rows(x), _rows(dt), _rows(z), _rows(B), _rows(C)  # type: ignore[assignment]
     reset_bytes = None if reset is None else reset.contiguous().view(torch.uint8)
-    A_nd, start = _by_state(A), _by_state(initial_state)
+    A_nd, start = _by_state(A.detach()), _by_state(initial_state)
     machine = _multiprocessors(x.device)
     T = chunk_length or size.chunk_length(machine, *FORWARD)
     chunks = triton.cdiv(size.L, T)
-    start = _chunk_starts(
-        size, T, x, dt, None, B, A_nd, dt_bias, reset, reset_bytes, start, dt_softplus, adjoint=False
-    )
+    start = _chunk_starts(size, T, x, dt, None, B, A_nd, dt_bias, reset, reset_bytes, start, dt_softplus, adjoint=False)
     y = torch.empty(size.B, size.L, size.D, dtype=x.dtype, device=x.device)
     final = torch.empty(size.B, size.D, size.N, dtype=torch.float32, device=x.device)
     borders = torch.empty(borders_shape(size.B, size.L, size.D, size.N), dtype=torch.float32, device=x.device)

@@ -1,10 +1,13 @@
 """The scan's gradient pass: recompute the states of one chunk from their saved borders, then walk it back.
 
-Per block of BLOCK steps, last block first: walk forward from the border and put a checkpoint into a scratch slot every K
-steps; then, K steps at a time and last steps first, recompute K states into registers and walk back through them. The
-carry is gamma[t] = exp(A * dt[t]) * g[t], with g the gradient of the state after step t; h[t-1] is kept, never formed by
-subtraction, which would cancel for fast states.
+Per block of BLOCK steps, last block first: walk forward from the border and put a checkpoint into a scratch slot every
+K steps; then, K steps at a time and last steps first, recompute K states into registers and walk back through them.
+The carry is gamma[t] = exp(A * dt[t]) * g[t], with g the gradient of the state after step t; h[t-1] is kept, never
+formed by subtraction, which would cancel for fast states.
 """
+# mypy: ignore-errors
+# ruff: noqa: RUF005, SIM102, SIM108
+# (kernels are Triton's language, not Python: no annotations, no starred tuples)
 
 import triton
 import triton.language as tl
@@ -26,7 +29,7 @@ def gradient_kernel(
 ):  # fmt: skip
     """Grid: as many programs as scratch slots; each takes every so-many-th item of rows (batch, chunk) x tiles.
 
-    dBC [tile, row, T, 2, N] holds each tile's own sum over its channels; dA, dD, dbias [row, ..] each row's sums over time.
+    dBC [tile, row, T, 2, N] holds each tile's own sum over channels; dA, dD, dbias [row, ..] each row's sums over time.
     """
     TILES: tl.constexpr = (D + BD - 1) // BD
     PAST_END: tl.constexpr = float("-inf") if SOFTPLUS else 0.0
@@ -72,8 +75,7 @@ def gradient_kernel(
             z_at = z_ptr if z_ptr is None else z_ptr + b * szb + t0 * SZ
             zero = blocks * 0
 
-            # Forward: a checkpoint every K steps. Rows are loaded R steps ahead; the stores hold the loads in place, see
-            # triton_scan_forward.py.
+            # Forward: a checkpoint every K steps. Rows are loaded R steps ahead, see triton_scan_forward.py.
             h = load(border_ptr + (b * tl.cdiv(L, BLOCK) + t0 // BLOCK) * (N * D) + nd, on, EVEN)
             tl.store(scratch, h)
             xs, dts, Bs = (), (), ()

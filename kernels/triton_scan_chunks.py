@@ -4,6 +4,9 @@ Two kernels. `chunk_kernel` finds what one chunk adds to the state at its far en
 passes in it. `carry_kernel` walks the few chunks in order: carried = exp(A * time) * carried + added. The backward needs
 the same with time reversed, for gamma[t] = exp(A * dt[t]) * (gradient of the state after step t).
 """
+# mypy: ignore-errors
+# ruff: noqa: RUF005, SIM102
+# (kernels are Triton's language, not Python: no annotations, no starred tuples)
 
 import triton
 import triton.language as tl

@@ -1,4 +1,7 @@
 """The scan's output pass: walk one chunk of one tile of channels in order, state in registers, and write y."""
+# mypy: ignore-errors
+# ruff: noqa: RUF005, SIM108
+# (kernels are Triton's language, not Python: no annotations, no starred tuples)
 
 import triton
 import triton.language as tl

@@ -1,4 +1,7 @@
-"""What every Triton scan kernel shares: softplus and the logistic function from the fast exponential, and masked loads."""
+"""What every Triton scan kernel shares: softplus and the logistic function from the fast exponential, and its loads."""
+# mypy: ignore-errors
+# ruff: noqa: RUF005, SIM108, SIM300
+# (kernels are Triton's language, not Python: no annotations, no starred tuples)
 
 import triton
 import triton.language as tl
@@ -49,7 +52,7 @@ def softplus_slope(v, e):
 
 @triton.jit
 def sigmoid(v):
-    """1 / (1 + exp(-v)); a squared reciprocal root costs one special-function result where a division costs six steps."""
+    """1 / (1 + exp(-v)); a squared reciprocal root is one special-function result, a division six steps."""
     r = tl.rsqrt(1.0 + tl.exp2(-v * LOG2E))
     return r * r
 
@@ -86,7 +89,7 @@ def state_row(
 ):  # fmt: skip
     """A row of B or C in two parts, even and odd states, as `unpack` takes them: (words, words) or (even, odd).
 
-    Two 16-bit values share a 32-bit word (WORDS; `ptr` and STRIDE count words then), which a loop carries in one register.
+    Two 16-bit values share a 32-bit word (WORDS; `ptr` and STRIDE count words then), which a loop carries in a register.
     """
     if WORDS:
         word = row(ptr, STRIDE, t, last, m, 2 * m < N, EVEN, 0)
@@ -99,7 +102,7 @@ def state_row(
 
 @triton.jit
 def unpack(part, ODD: tl.constexpr, WORDS: tl.constexpr):
-    """Even or odd states of a `state_row` as a float32 column [states, 1]. WORDS is the dtype inside a word, or None."""
+    """Even or odd states of a `state_row` as a float32 column [states, 1]; WORDS: the dtype in a word, or None."""
     if WORDS is None:
         value = part.to(tl.float32)
     elif WORDS == tl.bfloat16:
@@ -116,7 +119,7 @@ def prefetch(
 ):  # fmt: skip
     """Ask L2 for WIDTH values of ROWS rows from step `t` on, without waiting: a later load then misses L1 only.
 
-    The instruction needs no register and no scoreboard, unlike a load made early. PREFETCH is off where there is no PTX.
+    It needs no register and no scoreboard, unlike a load made early. PREFETCH is off where there is no PTX.
     """
     if PREFETCH:
         part = tl.arange(0, 2 * ROWS)  # two halves of each row

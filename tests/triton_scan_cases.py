@@ -1,4 +1,4 @@
-"""Checks of the Triton scan that run anywhere: in the interpreter (as a script, small sizes) and on a GPU (imported)."""
+"""Checks of the Triton scan that run anywhere: interpreted (as a script, small sizes) and on a GPU (imported)."""
 
 import json
 from dataclasses import dataclass

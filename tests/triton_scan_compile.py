@@ -1,0 +1,75 @@
+"""Compile every Triton kernel of the scan for GPUs that are not here, as a script: prints registers and stack."""
+
+import json
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import triton
+import triton.language as tl
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from dnamamba.kernels.triton_scan import BLOCK, CARRY_UNROLL
+from dnamamba.kernels.triton_scan_backward import K, R, gradient_kernel, sum_tiles_kernel
+from dnamamba.kernels.triton_scan_chunks import GROUPS, carry_kernel, chunk_kernel
+from dnamamba.kernels.triton_scan_chunks import UNROLL as CHUNK_UNROLL
+from dnamamba.kernels.triton_scan_forward import UNROLL, output_kernel
+
+INPUTS = {f"{name}_ptr" for name in ("x", "dt", "z", "B", "C", "y", "dy", "dx", "ddt", "dz", "dB", "dC")}
+SIZES = {
+    "SX": 1024, "SZ": 1024, "SD": 512, "SG": 512, "SB": 64, "SC": 64, "D": 512, "N": 16, "NP": 16, "BD": 32,
+    "BLOCK": BLOCK, "K": K, "R": R, "NG": GROUPS, "WORDS": None, "SOFTPLUS": True, "EVEN": True, "SIZE": 1024,
+}  # fmt: skip
+KERNELS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "output": (output_kernel, {"U": UNROLL, "WORDS": tl.bfloat16, "SB": 32, "SC": 32, "reset_ptr": None}),
+    "output, resets, odd": (output_kernel, {"U": UNROLL, "EVEN": False}),
+    "chunk": (chunk_kernel, {"U": CHUNK_UNROLL, "ADJOINT": False, "PREFETCH": True, "reset_ptr": None, "z_ptr": None}),
+    "chunk, adjoint": (chunk_kernel, {"U": CHUNK_UNROLL, "ADJOINT": True, "PREFETCH": True, "reset_ptr": None}),
+    "carry": (carry_kernel, {"U": CARRY_UNROLL, "ADJOINT": True, "cut_ptr": None}),
+    "gradient": (gradient_kernel, {"reset_ptr": None}),
+    "gradient, resets, odd": (gradient_kernel, {"EVEN": False}),
+    "sum tiles": (sum_tiles_kernel, {}),
+}
+
+
+def pointer_type(name: str, words: bool) -> str:
+    if name in ("reset_ptr", "cut_ptr"):
+        return "*u8"
+    if name in ("B_ptr", "C_ptr") and words:
+        return "*i32"
+    return "*bf16" if name in INPUTS else "*fp32"
+
+
+def compile_for(fn: Any, given: dict[str, Any], arch: int) -> dict[str, int]:
+    """Registers and bytes of spilled stack of one kernel."""
+    constants = {n: v for n, v in (SIZES | given).items() if n in fn.arg_names}
+    words = constants.get("WORDS") is not None
+    hidden = fn.do_not_specialize_on_alignment or ()
+    signature: dict[str, str] = {}
+    attributes: dict[tuple[int, ...], list[list[Any]]] = {}
+    for i, name in enumerate(fn.arg_names):
+        if name in constants:
+            signature[name] = "constexpr"
+            continue
+        signature[name] = pointer_type(name, words) if name.endswith("_ptr") else "i32"
+        if (name.endswith("_ptr") and name not in hidden) or re.fullmatch("s[xdzbcg]b", name):
+            attributes[(i,)] = [["tt.divisibility", 16]]
+    where = {(fn.arg_names.index(n),): v for n, v in constants.items()}
+    source = ASTSource(fn=fn, signature=signature, constexprs=where, attrs=attributes)
+    kernel = triton.compile(source, target=GPUTarget("cuda", arch, 32), options={"num_warps": 1})
+    tools = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(kernel.asm["cubin"])
+        file.flush()
+        command = [str(tools / "cuobjdump"), "-res-usage", file.name]
+        usage = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = re.search(r"REG:(\d+) STACK:(\d+)", usage)
+    assert found, usage
+    return {"registers": int(found[1]), "stack": int(found[2])}
+
+
+if __name__ == "__main__":
+    print(json.dumps({f"{n} sm_{a}": compile_for(*k, a) for a in (80, 90) for n, k in KERNELS.items()}))
