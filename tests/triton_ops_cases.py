@@ -20,7 +20,9 @@ from dnamamba.kernels import (
 Case = tuple[str, Callable[..., Any], dict[str, Tensor | None]]
 
 
-def _conv(B: int, L: int, D: int, W: int, *, dtype: torch.dtype, resets: bool, bare: bool = False) -> Case:
+def _conv(
+    B: int, L: int, D: int, W: int, *, dtype: torch.dtype, resets: bool, bare: bool = False, at: int | None = None
+) -> Case:
     inputs = {
         "x": torch.randn(B, L, 2 * D).to(dtype)[..., :D],  # strided rows
         "weight": torch.randn(D, W),
@@ -28,8 +30,10 @@ def _conv(B: int, L: int, D: int, W: int, *, dtype: torch.dtype, resets: bool, b
         "initial_tail": None if bare else torch.randn(B, W - 1, D).to(dtype),
         "reset": torch.rand(B, L) < 0.2 if resets else None,
     }
+    if at is not None:
+        inputs["reset"] = (torch.arange(L) == at).expand(B, L).contiguous()
     op = partial(causal_conv1d, return_tail=True, activation=None if bare else "silu")
-    return f"conv {(B, L, D, W)} {dtype} resets={resets} bare={bare}", op, inputs
+    return f"conv {(B, L, D, W)} {dtype} resets={resets} bare={bare} at={at}", op, inputs
 
 
 def _norm(shape: tuple[int, ...], *, dtype: torch.dtype, residual: bool) -> Case:
@@ -71,6 +75,8 @@ def cases(large: bool) -> Iterator[tuple[Case, torch.dtype]]:
             yield _conv(2, 9, 5, width, dtype=dtype, resets=width % 2 == 0), dtype
         yield _conv(1, 2, 3, 4, dtype=dtype, resets=True), dtype
         yield _conv(1, 131, 3, 4, dtype=dtype, resets=False, bare=True), dtype  # past one piece of time
+        for at in (126, 127, 128):  # around the border of two pieces
+            yield _conv(1, 131, 3, 4, dtype=dtype, resets=False, at=at), dtype
         for residual in (True, False):
             yield _norm((2, 3, 37), dtype=dtype, residual=residual), dtype
         yield _norm((261, 4), dtype=dtype, residual=True), dtype  # past one part of the backward
