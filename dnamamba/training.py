@@ -116,7 +116,6 @@ class Pretraining(pl.LightningModule):
         self.step_done = batch.micro == batch.micros - 1
         if self.step_done:
             self._move_weights(batch)
-        self._micro_ended = time.monotonic()
 
     def _move_weights(self, batch: MicroBatch) -> None:
         optimiser = self._optimiser()
@@ -130,7 +129,6 @@ class Pretraining(pl.LightningModule):
         optimiser.zero_grad(set_to_none=True)
         now, status, tokens = time.monotonic(), self.status, self.curriculum.tokens_per_step
         status.tokens_per_second = tokens / max(now - self._step_ended, 1e-9)
-        self._step_ended = now
         status.step, status.tokens, status.context = batch.step + 1, (batch.step + 1) * tokens, batch.context
         status.loss, status.gradient_norm = loss, norm
         status.data_share = self._waited / max(now - self._began, 1e-9)
@@ -148,6 +146,8 @@ class Pretraining(pl.LightningModule):
             }
             for logger in self.loggers:
                 logger.log_metrics(row, status.step)
+            self._step_ended = time.monotonic()
+        self._micro_ended = time.monotonic()  # Lightning comes here last: validation and saving are behind us
 
     def checkpoint_tensors(self) -> dict[str, Tensor]:
         """Weights and moments, named as `restore_moments` and `load_state_dict` want them back."""
