@@ -75,7 +75,7 @@ def cases(large: bool) -> Iterator[tuple[Case, torch.dtype]]:
             yield _conv(2, 9, 5, width, dtype=dtype, resets=width % 2 == 0), dtype
         yield _conv(1, 2, 3, 4, dtype=dtype, resets=True), dtype
         yield _conv(1, 131, 3, 4, dtype=dtype, resets=False, bare=True), dtype  # past one piece of time
-        for at in (126, 127, 128):  # around the border of two pieces
+        for at in (126, 127, 128) if dtype == torch.float32 else ():  # around the border of two pieces
             yield _conv(1, 131, 3, 4, dtype=dtype, resets=False, at=at), dtype
         for residual in (True, False):
             yield _norm((2, 3, 37), dtype=dtype, residual=residual), dtype
