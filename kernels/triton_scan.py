@@ -48,11 +48,13 @@ class _Sizes:
     """Sizes of one call, and the tiles that follow from them: one warp a tile, 16 states a thread at N = 16."""
 
     def __init__(self, x: Tensor, A: Tensor) -> None:
-        self.B, self.L, self.D = (int(n) for n in x.shape)
-        self.N = int(A.shape[1])
+        self.B: int = x.shape[0]
+        self.L: int = x.shape[1]
+        self.D: int = x.shape[2]
+        self.N: int = A.shape[1]
         self.NP: int = max(2, triton.next_power_of_2(self.N))
-        self.BD = min(32, 512 // self.NP)
-        self.tiles = -(-self.D // self.BD)
+        self.BD: int = min(32, 512 // self.NP)
+        self.tiles: int = -(-self.D // self.BD)
         self.groups = GROUPS if self.NP >= 4 * GROUPS else 1
         self.even = self.D % self.BD == 0 and self.N == self.NP and self.L % BLOCK == 0
 
@@ -74,7 +76,9 @@ class _Sizes:
 
         def cost(T: int) -> float:
             full, rest = divmod(rows * -(-self.L // T), machine * warps)
-            alone, beside = (a + (c if T < self.L else 0.0) for a, c in zip(one_pass, chunked, strict=True))
+            alone, beside = one_pass
+            if T < self.L:
+                alone, beside = alone + chunked[0], beside + chunked[1]
             last = alone + beside * -(-rest // machine) if rest else 0.0
             return T * (full * (alone + beside * warps) + last)
 
@@ -119,7 +123,8 @@ def _cuts(reset: Tensor | None, T: int) -> Tensor | None:
 
 def _chunk_starts(
     size: _Sizes, T: int, x: Tensor, dt: Tensor, z: Tensor | None, rows: Tensor, A: Tensor | None,
-    dt_bias: Tensor | None, reset: Tensor | None, reset_bytes: Tensor | None, start: Tensor | None, dt_softplus: bool, adjoint: bool,
+    dt_bias: Tensor | None, reset: Tensor | None, reset_bytes: Tensor | None, start: Tensor | None,
+    dt_softplus: bool, adjoint: bool,
 ) -> Tensor | None:  # fmt: skip
     """The state that enters each chunk, [B, chunks, N, D]: h before its first step, or gamma after its last."""
     chunks = triton.cdiv(size.L, T)

@@ -1,11 +1,11 @@
 """What lets chunks of the sequence run side by side: the state every chunk hands to the next, forward and backward.
 
-Two kernels. `chunk_kernel` finds what one chunk adds to the state at its far end, starting from nothing, and how much time
-passes in it. `carry_kernel` walks the few chunks in order: carried = exp(A * time) * carried + added. The backward needs
-the same with time reversed, for gamma[t] = exp(A * dt[t]) * (gradient of the state after step t).
+Two kernels. `chunk_kernel` finds what one chunk adds to the state at its far end, starting from nothing, and how much
+time passes in it. `carry_kernel` walks the few chunks in order: carried = exp(A * time) * carried + added. The backward
+needs the same with time reversed, for gamma[t] = exp(A * dt[t]) * (gradient of the state after step t).
 """
 # mypy: ignore-errors
-# ruff: noqa: RUF005, SIM102
+# ruff: noqa: RUF005, SIM108
 # (kernels are Triton's language, not Python: no annotations, no starred tuples)
 
 import triton

@@ -1,6 +1,6 @@
 """The scan's output pass: walk one chunk of one tile of channels in order, state in registers, and write y."""
 # mypy: ignore-errors
-# ruff: noqa: RUF005, SIM108
+# ruff: noqa: RUF005
 # (kernels are Triton's language, not Python: no annotations, no starred tuples)
 
 import triton
@@ -29,8 +29,8 @@ def output_kernel(
 ):  # fmt: skip
     """Grid: tiles of channels x chunks x batch, tiles fastest, so that neighbours share rows of B and C in the cache.
 
-    ptxas moves a load down to its first use, or to the first store or barrier that it must not cross, to save registers.
-    So each round of U steps first loads the rows of the next round and carries them over the back edge of the loop.
+    To save registers, ptxas moves a load down to its first use, or to the first store or barrier it must not cross. So
+    each round of U steps first loads the rows of the next round and carries them over the back edge of the loop.
     """
     TILES: tl.constexpr = (D + BD - 1) // BD
     pid = tl.program_id(0)

@@ -1,6 +1,6 @@
 """What every Triton scan kernel shares: softplus and the logistic function from the fast exponential, and its loads."""
 # mypy: ignore-errors
-# ruff: noqa: RUF005, SIM108, SIM300
+# ruff: noqa: SIM300
 # (kernels are Triton's language, not Python: no annotations, no starred tuples)
 
 import triton
@@ -89,7 +89,7 @@ def state_row(
 ):  # fmt: skip
     """A row of B or C in two parts, even and odd states, as `unpack` takes them: (words, words) or (even, odd).
 
-    Two 16-bit values share a 32-bit word (WORDS; `ptr` and STRIDE count words then), which a loop carries in a register.
+    Two 16-bit values share a 32-bit word (WORDS; `ptr` and STRIDE count words then): one register in a loop.
     """
     if WORDS:
         word = row(ptr, STRIDE, t, last, m, 2 * m < N, EVEN, 0)
