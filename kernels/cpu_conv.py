@@ -6,6 +6,7 @@ from torch import Tensor
 
 from dnamamba.kernels.cpu_code import Kernel
 from dnamamba.kernels.cpu_jobs import CONV_TASK, CONV_TILE, LANES, TAPS, Conv
+from dnamamba.kernels.cpu_memory import empty
 from dnamamba.kernels.cpu_threads import run_tasks
 
 _FORWARD = Kernel("cpu_conv_kernels", "conv_forward")
@@ -60,7 +61,7 @@ def conv_forward(
 ) -> Tensor:
     """Return y [B, L, D] in the dtype of x."""
     call = _Prepared(x, weight, bias, tail, reset)
-    y = torch.empty(x.shape)
+    y = empty(x.shape)
     run_tasks(_FORWARD, call.job(activation, y=y), call.tasks, LANES)
     return y.to(x.dtype)
 
@@ -72,9 +73,9 @@ def conv_backward(
     """Return dx, dweight, dbias, dtail; None where the input was None."""
     call = _Prepared(x, weight, bias, tail, reset)
     dy = dy.detach().float().contiguous()
-    dx = torch.empty(x.shape)
-    dtail = None if tail is None else torch.empty(tail.shape)
-    partial = torch.empty(call.tasks, TAPS + 1, call.padded)
+    dx = empty(x.shape)
+    dtail = None if tail is None else empty(tail.shape)
+    partial = empty((call.tasks, TAPS + 1, call.padded))
     job = call.job(activation, dy=dy, dx=dx, dtail=dtail, dweight=partial)
     run_tasks(_BACKWARD, job, call.tasks, (CONV_TILE + TAPS) * LANES)
     sums = partial.sum(0)[:, : x.shape[2]]

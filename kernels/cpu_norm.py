@@ -5,6 +5,7 @@ from torch import Tensor
 
 from dnamamba.kernels.cpu_code import Kernel
 from dnamamba.kernels.cpu_jobs import LANES, NORM_TASK, Norm
+from dnamamba.kernels.cpu_memory import empty
 from dnamamba.kernels.cpu_threads import run_tasks
 
 _FORWARD = Kernel("cpu_norm_kernels", "norm_forward")
@@ -33,8 +34,8 @@ def norm_forward(x: Tensor, weight: Tensor, residual: Tensor | None, eps: float)
     """Return y in the dtype of x, and the float32 sum of residual and x (empty without a residual)."""
     x32 = x.detach().float().contiguous()
     residual32 = None if residual is None else residual.detach().float().contiguous()
-    total = x.new_empty(0, dtype=torch.float32) if residual is None else torch.empty(x.shape)
-    y, weight32 = torch.empty(x.shape), _padded(weight)
+    total = x.new_empty(0, dtype=torch.float32) if residual is None else empty(x.shape)
+    y, weight32 = empty(x.shape), _padded(weight)
     job = _job(weight32, x32 if residual is None else total, {"x": x32, "residual": residual32, "y": y})
     run_tasks(_FORWARD, job, -(-job.rows // NORM_TASK), 1, eps)
     return y.to(x.dtype), total
@@ -49,7 +50,7 @@ def norm_backward(
     total = total.detach().float().contiguous()
     weight32 = _padded(weight)
     tasks = -(-total.numel() // (total.shape[-1] * NORM_TASK))
-    dx, partial = torch.empty(total.shape), torch.empty(tasks, weight32.shape[0])
+    dx, partial = empty(total.shape), empty((tasks, weight32.shape[0]))
     job = _job(weight32, total, {"dy": dy, "dtotal": dtotal, "dx": dx, "dweight": partial})
     run_tasks(_BACKWARD, job, tasks, 1, eps)
     return dx, partial.sum(0)[: weight.shape[0]].to(weight.dtype)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from dnamamba.kernels.cpu_code import Kernel
 from dnamamba.kernels.cpu_jobs import BLOCK, CHUNK, FORWARD_SCRATCH, LANES, Backward, Forward, Scan, backward_scratch
+from dnamamba.kernels.cpu_memory import empty
 from dnamamba.kernels.cpu_threads import run_tasks
 
 _FORWARD = Kernel("cpu_scan_forward", "walk_forward")
@@ -103,10 +104,10 @@ def scan_forward(
     """Return y [B, L, D] in the dtype of x, the final state [B, D, N] float32, and the borders for the backward."""
     batch, length, channels = x.shape
     states = A.shape[1]
-    borders = torch.empty(borders_shape(batch, length, channels, states))
+    borders = empty(borders_shape(batch, length, channels, states))
     call = _Prepared(x, dt, A, B, C, D, z, dt_bias, reset, borders, dt_softplus)
     state = torch.zeros(batch, *borders.shape[2:]) if initial_state is None else _to_blocks(initial_state)
-    y = torch.empty(x.shape)
+    y = empty(x.shape)
     run_tasks(_FORWARD, Forward(call.scan, y.data_ptr(), state.data_ptr()), call.tasks, FORWARD_SCRATCH)
     return y.to(x.dtype), _from_blocks(state, channels, states), borders
 
@@ -130,13 +131,13 @@ def scan_backward(
     groups = borders.shape[2]
     call = _Prepared(x, dt, A, B, C, D, z, dt_bias, reset, borders, dt_softplus)
     dy = dy.detach().to(torch.float32).contiguous()
-    dx, ddt = torch.empty(x.shape), torch.empty(x.shape)
-    dz = None if z is None else torch.empty(x.shape)
+    dx, ddt = empty(x.shape), empty(x.shape)
+    dz = None if z is None else empty(x.shape)
     gamma = torch.zeros(batch, *borders.shape[2:]) if dfinal_state is None else _to_blocks(dfinal_state)
     dA = torch.zeros(batch, *borders.shape[2:])
     dD, dbias = torch.zeros(batch, groups * LANES), torch.zeros(batch, groups * LANES)
     partial = (batch, call.tasks // batch, borders.shape[1] * CHUNK, borders.shape[3])
-    dB, dC = torch.empty(partial), torch.empty(partial)
+    dB, dC = empty(partial), empty(partial)
     results = (dx, ddt, dz, gamma, dA, dD, dbias, dB, dC)
     job = Backward(call.scan, dy.data_ptr(), *(0 if t is None else t.data_ptr() for t in results))
     run_tasks(_BACKWARD, job, call.tasks, backward_scratch(borders.shape[3]))
