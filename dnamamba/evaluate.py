@@ -50,6 +50,14 @@ class EvaluationConfig:
                 raise InputError(f"evaluation.{key}: want 1 or more, got {getattr(self, key)}")
 
 
+class Difference(NamedTuple):
+    """One reader's bits a base minus another's over the same targets, with a 95% interval; below 0 the first wins."""
+
+    bits: float
+    low: float
+    high: float
+
+
 class Score(NamedTuple):
     """Mean over the counted targets, with a 95% interval from resampling blocks of targets."""
 
@@ -116,6 +124,15 @@ def summarise(losses: NDArray[np.float64], seed: int = 0) -> Score:
     means = sums[drawn].sum(1) / np.maximum(counts[drawn].sum(1), 1)
     low, high = np.exp(np.quantile(means, (0.025, 0.975)))
     return Score(math.exp(mean), mean / math.log(2), float(low), float(high), int(counts.sum()))
+
+
+def compare(ours: NDArray[np.float64], theirs: NDArray[np.float64], seed: int = 0) -> Difference:
+    """How two readers of the same targets differ. Paired: what makes a block hard for both drops out of the interval."""
+    counted = np.isfinite(ours) & np.isfinite(theirs)
+    sums, counts = np.where(counted, ours - theirs, 0.0).sum(1) / math.log(2), counted.sum(1)
+    drawn = np.random.default_rng(seed).integers(0, len(sums), (BOOTSTRAPS, len(sums)))
+    low, high = np.quantile(sums[drawn].sum(1) / np.maximum(counts[drawn].sum(1), 1), (0.025, 0.975))
+    return Difference(float(sums.sum() / max(counts.sum(), 1)), float(low), float(high))
 
 
 def soft_masked(corpus: Corpus, blocks: Sequence[TargetBlock]) -> NDArray[np.bool_]:

@@ -21,7 +21,7 @@ from dnamamba.corpus import Corpus, open_corpus
 from dnamamba.data import TrainingData, training_loader
 from dnamamba.device import autocast_dtype, choose_device
 from dnamamba.errors import InputError
-from dnamamba.evaluate import Score, choose_targets, summarise, table, target_losses
+from dnamamba.evaluate import Difference, Score, choose_targets, compare, summarise, table, target_losses
 from dnamamba.letters import vocabulary_of
 from dnamamba.markov import fit_markov
 from dnamamba.model import MambaLM
@@ -49,6 +49,8 @@ class Outcome:
     """What was trained on; says so when it is simulated."""
     scores: Mapping[int, Mapping[str, Score]]
     """Context -> {"model", "Markov order k"} -> score on the test part."""
+    differences: Mapping[int, Difference]
+    """Context -> the model's bits a base minus the baseline's."""
     seconds: float
 
 
@@ -76,7 +78,12 @@ def pretrain_command(
     }
     paths = "\n".join(f"  {outcome.folder / name!s:<50} {what}" for name, what in made.items())
     title = f"Held-out perplexity, {outcome.title}"
-    return f"\n{title}\n{table(outcome.scores)}\n\nMade in {outcome.seconds:.0f} s:\n{paths}"
+    verdict = "\n".join(
+        f"context {format_size(context)}: {abs(d.bits):.4f} bits a base {'below' if d.bits < 0 else 'above'} the baseline "
+        f"(95% interval of the difference {d.low:+.4f} to {d.high:+.4f})"
+        for context, d in outcome.differences.items()
+    )
+    return f"\n{title}\n{table(outcome.scores)}\n{verdict}\n\nMade in {outcome.seconds:.0f} s:\n{paths}"
 
 
 def pretrain(config: PretrainConfig, out: Path, *, resume: bool = False, say: Say = lambda text: None) -> Outcome:
@@ -103,10 +110,10 @@ def pretrain(config: PretrainConfig, out: Path, *, resume: bool = False, say: Sa
     say(f"{title}: " + ", ".join(f"{part} {corpus.splits.bases(part):,} bases" for part in corpus.splits.parts))
     checkpoint = _checkpoint(out, say) if resume else None
     module = train(config, corpus, out, device, checkpoint, say)
-    scores = _measure(config, corpus, module, say)
-    seconds = time.monotonic() - began
-    _leave(config, corpus, module.model, scores, out, title, seconds)
-    return Outcome(out, title, scores, seconds)
+    scores, differences = _measure(config, corpus, module, say)
+    outcome = Outcome(out, title, scores, differences, time.monotonic() - began)
+    _leave(config, corpus, module.model, outcome)
+    return outcome
 
 
 def train(
@@ -188,50 +195,51 @@ def _trainer(out: Path, device: torch.device, callbacks: list[pl.Callback]) -> p
     )
 
 
-def _measure(config: PretrainConfig, corpus: Corpus, module: Pretraining, say: Say) -> dict[int, dict[str, Score]]:
+def _measure(
+    config: PretrainConfig, corpus: Corpus, module: Pretraining, say: Say
+) -> tuple[dict[int, dict[str, Score]], dict[int, Difference]]:
     """Score model and baseline on the same targets of the test part."""
     say("fitting the Markov baseline on the training part")
     markov = fit_markov(corpus, both_strands=config.run.reverse_complement)
     say(f"Markov order {markov.order} is the best on the validation part; scoring the test part")
-    blocks = choose_targets(
-        corpus, config.contexts, module.model, "test", config.evaluation.targets, config.evaluation.seed
-    )
-    scores = {}
+    evaluation = config.evaluation
+    blocks = choose_targets(corpus, config.contexts, module.model, "test", evaluation.targets, evaluation.seed)
+    scores, differences = {}, {}
     for context in config.contexts:
         ours = target_losses(module.model, corpus, blocks, context, autocast=module.autocast)
-        scores[context] = {
-            "model": summarise(ours),
-            f"Markov order {markov.order}": summarise(markov.losses(corpus, blocks, context)),
-        }
-    return scores
+        theirs = markov.losses(corpus, blocks, context)
+        scores[context] = {"model": summarise(ours), f"Markov order {markov.order}": summarise(theirs)}
+        differences[context] = compare(ours, theirs)
+    return scores, differences
 
 
-def _leave(
-    config: PretrainConfig, corpus: Corpus, model: MambaLM, scores: Mapping[int, Mapping[str, Score]], out: Path,
-    title: str, seconds: float,
-) -> None:  # fmt: skip
+def _leave(config: PretrainConfig, corpus: Corpus, model: MambaLM, outcome: Outcome) -> None:
     """Write model directory, metrics and pictures."""
-    names = list(next(iter(scores.values())))
-    curves = {name: {context: row[name].perplexity for context, row in scores.items()} for name in names}
-    bits = {name: {context: row[name].bits for context, row in scores.items()} for name in names}
+    out, scores = outcome.folder, outcome.scores
+    ours, theirs = next(iter(scores.values()))
+    curves = {name: {context: row[name].perplexity for context, row in scores.items()} for name in (ours, theirs)}
     tokens = config.curriculum.total_steps * config.curriculum.tokens_per_step
     extra = {
-        "contexts": list(config.contexts), "tokens": tokens, "trained_on": title, "pretrain": to_dict(config),
+        "contexts": list(config.contexts),
+        "tokens": tokens,
+        "trained_on": outcome.title,
+        "pretrain": to_dict(config),
         "splits": corpus.splits.to_json(),
-    }  # fmt: skip
+    }
     save(model, out, extra, overwrite=True)
     metrics: dict[str, Any] = {
-        "perplexity": curves[names[0]],
-        "markov_perplexity": curves[names[1]],
-        "markov_order": int(names[1].rsplit(" ", 1)[1]),
-        "bits_per_base": bits[names[0]],
-        "markov_bits_per_base": bits[names[1]],
-        "interval": {context: [row[names[0]].low, row[names[0]].high] for context, row in scores.items()},
-        "targets": next(iter(scores.values()))[names[0]].targets,
+        "perplexity": curves[ours],
+        "markov_perplexity": curves[theirs],
+        "markov_order": int(theirs.rsplit(" ", 1)[1]),
+        "bits_per_base": {context: row[ours].bits for context, row in scores.items()},
+        "markov_bits_per_base": {context: row[theirs].bits for context, row in scores.items()},
+        "interval": {context: [row[ours].low, row[ours].high] for context, row in scores.items()},
+        "bits_minus_markov": {context: list(difference) for context, difference in outcome.differences.items()},
+        "targets": next(iter(scores.values()))[ours].targets,
         "tokens": tokens,
-        "seconds": round(seconds, 1),
+        "seconds": round(outcome.seconds, 1),
         "parameters": sum(p.numel() for p in model.parameters()),
-        "trained_on": title,
+        "trained_on": outcome.title,
         "store": corpus.splits.fingerprints,
         "config": to_dict(config),
     }
@@ -241,8 +249,8 @@ def _leave(
         (first * config.curriculum.tokens_per_step, stage.context)
         for first, stage in zip(borders, config.curriculum.stages, strict=False)
     ]
-    draw_training(read_log(out / "logs"), stages, out / "figures" / "training.png", title)
-    draw_contexts(curves, out / "figures" / "contexts.png", title)
+    draw_training(read_log(out / "logs"), stages, out / "figures" / "training.png", outcome.title)
+    draw_contexts(curves, out / "figures" / "contexts.png", outcome.title)
 
 
 def _simulate(config: PretrainConfig, path: Path, say: Say) -> str:

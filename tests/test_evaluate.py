@@ -10,7 +10,7 @@ from random_models import random_model
 
 from dnamamba.corpus import build_corpus
 from dnamamba.errors import InputError
-from dnamamba.evaluate import EvaluationConfig, choose_targets, soft_masked, summarise, table, target_losses
+from dnamamba.evaluate import EvaluationConfig, choose_targets, compare, soft_masked, summarise, table, target_losses
 from dnamamba.pipelines.alphabet import DNA
 from dnamamba.pipelines.splits import SplitConfig
 
@@ -74,6 +74,16 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
         score = summarise(losses, seed=trial)
         hits += score.low <= math.exp(1.3) <= score.high
     assert 175 <= hits <= 199
+
+
+def test_a_paired_difference_is_sharper_than_either_mean():
+    generator = np.random.default_rng(0)
+    theirs = generator.normal(1.3, 0.5, (50, 1)) + generator.normal(0, 0.01, (50, 8))
+    ours = theirs - 0.02 * math.log(2)
+    ours[0, 0] = math.nan
+    difference = compare(ours, theirs)
+    assert difference.bits == pytest.approx(-0.02)
+    assert difference.low <= difference.bits <= difference.high < 0
 
 
 def test_nothing_to_score_is_said():
