@@ -157,21 +157,21 @@ def split_equals_whole(case: Case, device: str, cut: int) -> dict[str, float]:
 
 SMALL = {
     "one step": Case(L=1),
-    "plain": Case(B=2, L=9, D=3, N=4, skip=False, gate=False, bias=False, start=False),
-    "chunks": Case(B=2, L=21, D=3, T=8),
-    "chunks, no start": Case(L=24, D=32, T=8, start=False, skip=False),
-    "resets": Case(B=2, L=21, D=5, N=5, T=8, reset=True),
+    "plain": Case(L=5, D=3, N=4, skip=False, gate=False, bias=False, start=False),
+    "chunks": Case(L=21, D=3, T=8),
+    "chunks, no start": Case(L=16, D=32, T=8, start=False, skip=False),
+    "resets": Case(B=2, L=14, D=5, N=5, T=8, reset=True),
     "no softplus": Case(L=13, D=5, N=2, T=8, softplus=False),
-    "64 states": Case(L=7, D=9, N=64),
+    "64 states": Case(L=5, D=9, N=64),
     "33 states, float16": Case(L=10, D=17, N=33, T=8, dtype=torch.float16),
     "bfloat16, strided": Case(B=2, L=16, D=32, T=8, dtype=torch.bfloat16, strided=True),
-    "strided, odd": Case(B=2, L=11, D=33, N=3, strided=True),
+    "strided, odd": Case(B=2, L=10, D=9, N=3, strided=True),
     "tiny steps": Case(L=16, D=4, T=8, dt_raw=-13.8),
     "steps of 100": Case(L=16, D=4, T=8, dt_raw=100.0),
-    "fast and slow states": Case(L=48, D=4, T=24, dt_raw=1.0, fastest=60.0),
+    "fast and slow states": Case(L=32, D=4, T=16, dt_raw=1.0, fastest=60.0),
 }
-POISON = Case(B=2, L=16, D=4, N=4, T=8)
-SPLIT = Case(B=2, L=20, D=4, N=4, T=8, reset=True)
+POISON = Case(B=2, L=24, D=4, N=4, T=8)  # a reset inside the middle chunk
+SPLIT = Case(L=20, D=4, N=4, T=8, reset=True)
 
 
 def main() -> None:
