@@ -51,7 +51,7 @@ class EvaluationConfig:
 
 
 class Difference(NamedTuple):
-    """One reader's bits a base minus another's over the same targets, with a 95% interval; below 0 the first wins."""
+    """One reader's bits a base minus another's on the same targets, with a 95% interval; below 0 the first wins."""
 
     bits: float
     low: float
@@ -127,7 +127,7 @@ def summarise(losses: NDArray[np.float64], seed: int = 0) -> Score:
 
 
 def compare(ours: NDArray[np.float64], theirs: NDArray[np.float64], seed: int = 0) -> Difference:
-    """How two readers of the same targets differ. Paired: what makes a block hard for both drops out of the interval."""
+    """How two readers of the same targets differ. Paired: what is hard for both drops out of the interval."""
     counted = np.isfinite(ours) & np.isfinite(theirs)
     sums, counts = np.where(counted, ours - theirs, 0.0).sum(1) / math.log(2), counted.sum(1)
     drawn = np.random.default_rng(seed).integers(0, len(sums), (BOOTSTRAPS, len(sums)))

@@ -79,8 +79,8 @@ def pretrain_command(
     paths = "\n".join(f"  {outcome.folder / name!s:<50} {what}" for name, what in made.items())
     title = f"Held-out perplexity, {outcome.title}"
     verdict = "\n".join(
-        f"context {format_size(context)}: {abs(d.bits):.4f} bits a base {'below' if d.bits < 0 else 'above'} the baseline "
-        f"(95% interval of the difference {d.low:+.4f} to {d.high:+.4f})"
+        f"context {format_size(context)}: {abs(d.bits):.4f} bits a base {'below' if d.bits < 0 else 'above'} the "
+        f"baseline (95% interval of the difference {d.low:+.4f} to {d.high:+.4f})"
         for context, d in outcome.differences.items()
     )
     return f"\n{title}\n{table(outcome.scores)}\n{verdict}\n\nMade in {outcome.seconds:.0f} s:\n{paths}"
