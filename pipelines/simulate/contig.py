@@ -126,7 +126,7 @@ def _evolve(
 def simulate_contig(config: SimulateConfig, library: Library, index: int) -> SimulatedContig:
     """Make contig number `index` (from 0) of all five species. Depends on nothing but the config and the number.
 
-    Memory: about 40 bytes a base of the contig at its peak.
+    Memory: 50 to 55 bytes a base of the contig at its peak.
     """
     ancestor = make_ancestor(config, library, index)
     length = len(ancestor.bases)
