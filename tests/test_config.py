@@ -82,9 +82,7 @@ def test_a_bad_key_or_value_is_one_line_naming_the_key(override, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "text, message", [("a: [1", "line [12]: not YAML"), ("- 1", "want 'key: value'")]
-)
+@pytest.mark.parametrize("text, message", [("a: [1", "line [12]: not YAML"), ("- 1", "want 'key: value'")])
 def test_a_bad_yaml_file_names_file_and_line(tmp_path, text, message):
     path = tmp_path / "c.yaml"
     path.write_text(text)
