@@ -72,7 +72,8 @@ def draw_contexts(curves: Mapping[str, Mapping[int, float]], path: Path, title: 
         contexts = sorted(curve)
         axes.plot(contexts, [curve[context] for context in contexts], marker="o", label=name)
     axes.set_xscale("log", base=2)
-    axes.set(xlabel="context (bases)", ylabel="held-out perplexity over A, C, G, T", title=title)
+    axes.set(xlabel="context (bases)", ylabel="held-out perplexity over A, C, G, T")
+    axes.set_title(title, fontsize=9, wrap=True)
     axes.legend(fontsize=8)
     _save(plt, figure, path)
 
