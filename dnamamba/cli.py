@@ -7,7 +7,7 @@ from importlib import import_module
 import click
 
 from dnamamba import __version__
-from dnamamba.errors import InputError, MissingPackageError
+from dnamamba.errors import InputError
 
 # Each command is a module of dnamamba/commands that loads when it is used; the line is what `dnamamba --help` shows.
 COMMANDS = {
@@ -45,7 +45,7 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         cli(prog_name="dnamamba")
-    except (InputError, MissingPackageError) as error:
+    except InputError as error:
         print(f"dnamamba: error: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:

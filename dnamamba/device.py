@@ -5,6 +5,7 @@ from typing import Literal
 import torch
 
 from dnamamba.errors import InputError
+from dnamamba.kernels.engines import require_c_compiler
 
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -14,12 +15,17 @@ def choose_device(device: Device) -> torch.device:
     """The device meant: "auto" is the first CUDA device where there is one, else the CPU.
 
     Raises:
-        InputError: "cuda" without one.
+        InputError: "cuda" without one, or a GPU beside no C compiler, which Triton needs.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("device: cuda is wanted but torch sees no GPU; `dnamamba doctor` says more")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda":
+        try:
+            require_c_compiler()
+        except RuntimeError as error:
+            raise InputError(f"device: {error}; run.device=cpu needs none") from None
     return torch.device(device)
 
 

@@ -190,7 +190,9 @@ def test_twobit_as_biopython_and_py2bit_read_it(real_data):
 
 
 def test_twobit_as_twobitreader_reads_it(real_data):
-    twobitreader = pytest.importorskip("twobitreader")
+    twobitreader = pytest.importorskip(
+        "twobitreader", reason="twobitreader is not installed (pip install dnamamba[test])"
+    )
     for name, path in _files(real_data, "2bit").items():
         if name in REFUSED or ".long." in name or path.stat().st_size > 100_000:
             continue

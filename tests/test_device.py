@@ -1,0 +1,47 @@
+"""Where a run computes: what is chosen, and what is said when it cannot be had."""
+
+import pytest
+import torch
+
+from dnamamba.device import autocast_dtype, choose_device
+from dnamamba.errors import InputError
+from dnamamba.kernels import engines
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    engines.require_c_compiler.cache_clear()
+    yield
+    engines.require_c_compiler.cache_clear()
+
+
+def test_auto_takes_the_gpu_where_there_is_one(gpu, monkeypatch):
+    assert choose_device("auto").type == "cuda"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device("auto").type == "cpu"
+
+
+def test_a_gpu_that_is_not_there_is_said(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match="cuda is wanted but torch sees no GPU"):
+        choose_device("cuda")
+
+
+def test_a_missing_c_compiler_is_said_before_training(gpu, monkeypatch):
+    monkeypatch.setattr(engines, "find_c_compiler", lambda: None)
+    with pytest.raises(InputError, match="system's C compiler.*apt-get install gcc.*run.device=cpu needs none"):
+        choose_device("auto")
+
+
+def test_precision(monkeypatch):
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    assert autocast_dtype("auto", cpu) is None
+    assert autocast_dtype("bfloat16", cpu) is torch.bfloat16
+    assert autocast_dtype("auto", cuda) is torch.bfloat16
+    assert autocast_dtype("float32", cuda) is None
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    assert autocast_dtype("auto", cuda) is None
+    with pytest.raises(InputError, match="this GPU has none"):
+        autocast_dtype("bfloat16", cuda)
