@@ -30,7 +30,7 @@ def test_a_gpu_that_is_not_there_is_said(monkeypatch):
 
 def test_a_missing_c_compiler_is_said_before_training(gpu, monkeypatch):
     monkeypatch.setattr(engines, "find_c_compiler", lambda: None)
-    with pytest.raises(InputError, match="system's C compiler.*apt-get install gcc.*run.device=cpu needs none"):
+    with pytest.raises(InputError, match=r"system's C compiler.*apt-get install gcc.*run.device=cpu needs none"):
         choose_device("auto")
 
 
