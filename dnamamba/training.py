@@ -132,22 +132,26 @@ class Pretraining(pl.LightningModule):
         status.step, status.tokens, status.context = batch.step + 1, (batch.step + 1) * tokens, batch.context
         status.loss, status.gradient_norm = loss, norm
         status.data_share = self._waited / max(now - self._began, 1e-9)
+        self._log()  # before any callback: a checkpoint of this step covers its row
+
+    def _log(self) -> None:
+        status = self.status
+        row = {
+            "tokens": status.tokens,
+            "context": status.context,
+            "loss": status.loss,
+            "gradient_norm": status.gradient_norm,
+            "learning_rate": self._optimiser().param_groups[0]["lr"],
+            "tokens_per_second": status.tokens_per_second,
+        }
+        for logger in self.loggers:
+            logger.log_metrics(row, status.step)
 
     def on_train_batch_end(self, outputs: Any, batch: MicroBatch, batch_idx: int) -> None:
+        # Lightning comes here after all callbacks: validation and saving are behind us and count as neither.
+        self._micro_ended = time.monotonic()
         if self.step_done:
-            status = self.status
-            row = {
-                "tokens": status.tokens,
-                "context": status.context,
-                "loss": status.loss,
-                "gradient_norm": status.gradient_norm,
-                "learning_rate": self._optimiser().param_groups[0]["lr"],
-                "tokens_per_second": status.tokens_per_second,
-            }
-            for logger in self.loggers:
-                logger.log_metrics(row, status.step)
-            self._step_ended = time.monotonic()
-        self._micro_ended = time.monotonic()  # Lightning comes here last: validation and saving are behind us
+            self._step_ended = self._micro_ended
 
     def checkpoint_tensors(self) -> dict[str, Tensor]:
         """Weights and moments, named as `restore_moments` and `load_state_dict` want them back."""

@@ -125,6 +125,8 @@ def test_control_c_leaves_what_resume_goes_on_with(tmp_path):
         "import time, dnamamba.pipelines.store_writer as w; real = w.AssemblyWriter.add\n"
         "def slow(*a): real(*a); print('one', flush=True); time.sleep(0.05)\n"
         "w.AssemblyWriter.add = slow\n"
+        # A shell starts what it runs in the background with Ctrl-C ignored; this child must hear it all the same.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import sys; from dnamamba.cli import main; main()"
     )
     arguments = ["genome", "ingest", str(source), "--store", str(tmp_path / "s")]
