@@ -149,8 +149,9 @@ def read_record(path: str | os.PathLike[str]) -> ModelRecord:
         InputError: as `load`.
     """
     file = _find(path) / CONFIG
+    text = _read(file, limit=_MAX_CONFIG_BYTES)
     try:
-        data = json.loads(_read(file, limit=_MAX_CONFIG_BYTES))
+        data = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{file}: not JSON: {error}") from None
     if not isinstance(data, dict) or data.get("format") != FORMAT:

@@ -268,7 +268,7 @@ def _open(config: PretrainConfig, stores: Sequence[str], out: Path) -> Corpus:
     file = out / SPLITS_FILE
     if file.exists():
         return open_corpus(stores, Splits.from_json(json.loads(file.read_text()), str(file)))
-    corpus = open_corpus(stores, config.split)
+    corpus = open_corpus(stores, config.split_in_force)
     _write(file, json.dumps(corpus.splits.to_json()) + "\n")
     return corpus
 

@@ -54,12 +54,24 @@ class PretrainConfig:
     """Genome stores, each STORE or STORE:WEIGHT."""
     simulate: SimulateConfig | None = None
     """Genomes to simulate and train on when no store is given."""
-    split: SplitConfig = field(default_factory=SplitConfig)
+    split: SplitConfig | None = None
+    """How the genomes are parted; none: simulated ones by contig (the last is the test, the one before it validation, since
+    they have families private to contigs), all others by fraction."""
     model: ModelConfig = field(default_factory=ModelConfig)
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     run: RunConfig = field(default_factory=RunConfig)
+
+    @property
+    def split_in_force(self) -> SplitConfig:
+        """`split`, its default filled in."""
+        if self.split is not None:
+            return self.split
+        if self.stores or self.simulate is None or self.simulate.contigs < 3:
+            return SplitConfig()
+        last = self.simulate.contigs
+        return SplitConfig(method="contig", valid=(f"chr{last - 1}",), test=(f"chr{last}",))
 
     @property
     def contexts(self) -> tuple[int, ...]:

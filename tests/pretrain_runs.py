@@ -6,7 +6,6 @@ import yaml
 
 SMALL = {
     "simulate": {"bases": 120_000, "contigs": 3},
-    "split": {"method": "contig", "valid": ["chr2"], "test": ["chr3"]},
     "model": {"d_model": 16, "n_layers": 2, "d_state": 8},
     "curriculum": {
         "stages": [{"context": 64, "share": 0.5}, {"context": 256, "share": 0.5}],

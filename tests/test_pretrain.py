@@ -145,6 +145,15 @@ def test_every_config_of_the_package_reads():
         read_config(str(path), [], ["some.zarr"])
 
 
+def test_a_split_nobody_named_fits_the_genomes():
+    simulated = read_config("quick", ["simulate.contigs=5"], []).split_in_force
+    assert (simulated.method, simulated.valid, simulated.test) == ("contig", ("chr4",), ("chr5",))
+    assert read_config("quick", ["simulate.contigs=2"], []).split_in_force.method == "fraction"
+    assert read_config("quick", [], ["hg38.zarr"]).split_in_force.method == "fraction"
+    named = read_config("quick", ["split.method=contig", "split.test=[chr1]"], ["hg38.zarr"]).split_in_force
+    assert (named.method, named.test) == ("contig", ("chr1",))
+
+
 def test_evaluate_prints_the_run_s_own_figures(finished):
     arguments = ["evaluate", str(finished), "--store", str(finished / "genomes.zarr"), "--targets", "2048", "--json"]
     result = CliRunner().invoke(cli, arguments, catch_exceptions=False)
