@@ -97,7 +97,9 @@ def test_a_killed_run_resumes_to_the_same_bits(number, finished, tmp_path):
 
 
 def test_workers_and_the_threads_of_the_loader_change_nothing(finished, tmp_path):
-    config = read_config(str(write_config(tmp_path, run={"workers": 2})), [], [str(finished / "genomes.zarr")])
+    split = {"method": "contig", "valid": ["chr2"], "test": ["chr3"]}
+    path = write_config(tmp_path, run={"workers": 2}, split=split)
+    config = read_config(str(path), [], [str(finished / "genomes.zarr")])
     pretrain(config, tmp_path / "run")
     assert _digest(tmp_path / "run") == _digest(finished)
 
