@@ -55,8 +55,8 @@ class PretrainConfig:
     simulate: SimulateConfig | None = None
     """Genomes to simulate and train on when no store is given."""
     split: SplitConfig | None = None
-    """How the genomes are parted. None: simulated ones by contig, since they have families private to contigs (the last is
-    the test, the one before it validation); all others by fraction."""
+    """How the genomes are parted. None: simulated ones by contig (the last is the test, the one before it validation),
+    since they have families private to contigs; all others by fraction."""
     model: ModelConfig = field(default_factory=ModelConfig)
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
