@@ -18,6 +18,7 @@ from pretrain_runs import write_config
 import dnamamba
 from dnamamba.cli import cli
 from dnamamba.errors import InputError
+from dnamamba.optimiser import learning_rate
 from dnamamba.pretrain import pretrain
 from dnamamba.pretrain_config import CONFIGS, read_config
 from dnamamba.report import read_log
@@ -67,6 +68,13 @@ def test_a_run_learns(finished):
     assert rows[-1]["loss"] < 1.42  # four letters: log 4 = 1.386
     assert rows[-1]["tokens"] == 40 * 1024
     assert [row["context"] for row in rows] == [64.0] * 20 + [256.0] * 20
+
+
+def test_every_step_runs_at_its_own_learning_rate(finished, tmp_path):
+    config = read_config(str(write_config(tmp_path)), [], [])
+    rows = [row for row in read_log(finished / "logs") if "loss" in row]
+    expected = [learning_rate(config.optimiser, step, 40) for step in range(40)]
+    assert [row["learning_rate"] for row in rows] == pytest.approx(expected)
 
 
 def test_the_curve_is_measured_at_every_context_throughout(finished):
