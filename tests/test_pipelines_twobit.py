@@ -306,4 +306,4 @@ def test_damaged_bytes_give_input_errors_only(write, edits, order, version):
     finally:
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-    assert peak < 2**22  # a damaged byte may make it gzip, whose reader has a buffer of 1 MiB; a lie would claim gigabytes
+    assert peak < 2**22  # a damaged byte may make it gzip, whose reader has a buffer of 1 MiB
