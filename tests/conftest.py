@@ -5,6 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# On top of what hypothesis itself chooses (the same examples every time where CI is set): a busy machine is no failure.
+settings.register_profile("dnamamba", settings(), deadline=None)
+settings.load_profile("dnamamba")
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads that spin make a busy machine crawl
