@@ -24,7 +24,6 @@ _WORDS = {torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
 FORWARD = (16, 1, (480.0, 31.0), (400.0, 20.0))
 BACKWARD = (8, 8, (1750.0, 142.0), (700.0, 40.0))
 LONG = 2**17  # steps from which extra memory is held to a quarter of x, dt, z and y
-_WORDS = {torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
 
 
 @cache
