@@ -146,7 +146,7 @@ def train(
     )
 
     def keep(at: Pretraining) -> None:
-        state = {"micro_batch_tokens": tokens, "fingerprints": corpus.splits.fingerprints}
+        state = {"micro_batch_tokens": tokens}  # the genomes are checked against the run's splits.json
         save_checkpoint(
             out / "checkpoints", at.status.step, at.checkpoint_tensors(), state, config.run.keep_checkpoints
         )
