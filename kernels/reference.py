@@ -68,6 +68,41 @@ def selective_scan(
     return y.to(x.dtype), h
 
 
+def scan_summary(
+    x: Tensor,
+    dt: Tensor,
+    A: Tensor,
+    B: Tensor,
+    *,
+    z: Tensor | None = None,
+    dt_bias: Tensor | None = None,
+    dt_softplus: bool = True,
+    reset: Tensor | None = None,
+    adjoint: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """What a piece adds to the state, [B, D, N], and the sum of its steps, [B, D], in the working dtype.
+
+    Adjoint, with dout for x and C for B, the same of the gradient: from the last step to the first, with
+    dy = dout SiLU(z), gamma[t] = exp(dt[t] A) (gamma[t+1] + dy[t] C[t]); a reset at t makes gamma[t] zero.
+    """
+    dtype = _working_dtype(x, dt, A, B)
+    step = _activated(dt.to(dtype), None if dt_bias is None else dt_bias.to(dtype), dt_softplus)
+    x, A, B = (t.to(dtype) for t in (x, A, B))
+    if adjoint and z is not None:
+        x = x * F.silu(z.to(dtype))
+    length = x.shape[1]
+    h = x.new_zeros(x.shape[0], x.shape[2], A.shape[1])
+    for t in reversed(range(length)) if adjoint else range(length):
+        decay = torch.exp(step[:, t, :, None] * A)  # [B, D, N]
+        if adjoint:
+            h = decay * (h + x[:, t, :, None] * B[:, t, None, :])
+        if reset is not None:
+            h = torch.where(reset[:, t, None, None], torch.zeros_like(h), h)
+        if not adjoint:
+            h = decay * h + (step[:, t] * x[:, t])[:, :, None] * B[:, t, None, :]
+    return h, step.sum(1)
+
+
 def selective_step(
     x: Tensor,
     dt: Tensor,

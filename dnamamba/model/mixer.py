@@ -1,10 +1,13 @@
 """The Mamba-1 mixer: two branches, one through convolution and selective scan, the other its gate."""
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dnamamba.kernels import causal_conv1d, selective_scan
+from dnamamba.kernels.relay import Relay, relayed_conv1d, relayed_scan
 from dnamamba.model.config import ModelConfig
 from dnamamba.model.init import draw_convolution, draw_linear, draw_output, draw_step_size, fill_decay
 from dnamamba.model.state import LayerState
@@ -19,6 +22,8 @@ class MambaMixer(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self.relay: Relay | None = None
+        """Joins this piece of the sequence to pieces elsewhere (dnamamba.parallel sets it); None: this is the whole."""
         d_inner, rank, d_state, d_conv = config.d_inner, config.rank, config.d_state, config.d_conv
         self.in_proj = nn.Linear(config.d_model, 2 * d_inner, bias=False)
         self.conv1d = nn.Conv1d(d_inner, d_inner, d_conv, groups=d_inner)  # holds weight and bias; never called
@@ -51,21 +56,22 @@ class MambaMixer(nn.Module):
         Returns:
             Output [B, L, d_model], in the dtype of the matrix work, and the state after the piece.
         """
-        config = self.config
+        config, relay = self.config, self.relay
+        convolve = partial(relayed_conv1d, relay) if relay else partial(causal_conv1d, return_tail=True)
+        scan = partial(relayed_scan, relay) if relay else partial(selective_scan, return_final_state=True)
         # Two products, not the halves of one: its backward would first have to copy dx and dz into one buffer.
         to_x, to_z = self.in_proj.weight.chunk(2)
         x, z = F.linear(u, to_x), F.linear(u, to_z)  # [B, L, d_inner] each
-        x, tail = causal_conv1d(
+        x, tail = convolve(
             x,
             self.conv1d.weight.squeeze(1),
             self.conv1d.bias,
             activation="silu",
             initial_tail=None if state is None else state.conv.to(x.dtype),
             reset=reset,
-            return_tail=True,
         )
         dt, B, C = self.x_proj(x).split([config.rank, config.d_state, config.d_state], dim=-1)
-        y, ssm = selective_scan(
+        y, ssm = scan(
             x,
             F.linear(dt, self.dt_proj.weight),
             -self.A_log.exp(),
@@ -76,7 +82,6 @@ class MambaMixer(nn.Module):
             dt_bias=self.dt_proj.bias,
             initial_state=None if state is None else state.ssm,
             reset=reset,
-            return_final_state=True,
         )
         # bfloat16 fits into float32 exactly, so a state that goes out and comes back is the same state.
         return self.out_proj(y), LayerState(tail.to(ssm.dtype), ssm)

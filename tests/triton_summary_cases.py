@@ -1,0 +1,45 @@
+"""The Triton summary of a piece against the plain walk in float64: interpreted (a script) and on a GPU (imported)."""
+
+import json
+
+import torch
+from triton_scan_cases import Case, error
+
+from dnamamba.kernels import reference, triton_scan
+from dnamamba.kernels.triton_summary import scan_summary
+
+SMALL = {
+    "one chunk": Case(L=8, D=5, N=4),
+    "chunks": Case(B=2, L=21, D=3, T=8),
+    "even": Case(L=32, D=32, T=8),
+    "resets": Case(B=2, L=22, D=5, N=5, T=8, reset=True),
+    "no softplus": Case(L=13, D=5, N=2, T=8, softplus=False),
+    "steps of 100": Case(L=20, D=4, T=8, dt_raw=100.0),
+}
+
+
+def errors(case: Case, device: str) -> dict[str, float]:
+    """Relative error of what a piece adds, there and back, and of a state carried over it."""
+    t = case.inputs(device)
+    found = {}
+    for name, x, rows in (("there", "x", "B"), ("back", "x", "C")):
+        adjoint = name == "back"
+        bias, z = t["dt_bias"], t["z"]
+        added, time = scan_summary(
+            t[x], t["dt"], t["A"], t[rows], z, bias, t["reset"], case.softplus, adjoint, chunk_length=case.T
+        )
+        exact, full = reference.scan_summary(
+            t[x].double(), t["dt"], t["A"], t[rows], z=z, dt_bias=bias, dt_softplus=case.softplus, reset=t["reset"],
+            adjoint=adjoint,
+        )  # fmt: skip
+        found[f"{name}, added"] = error(added, exact)
+        # The walk may stop when nothing is left: the time is compared by what it leaves of a state.
+        cut = torch.zeros(case.B, device=device) if t["reset"] is None else t["reset"].any(1)
+        here, there = (torch.exp(t["A"] * s[:, :, None]).double()[cut == 0] for s in (time, full))
+        found[f"{name}, kept"] = float((here - there).abs().max()) if len(here) else 0.0
+    return found
+
+
+if __name__ == "__main__":
+    triton_scan.BLOCK = 8  # several chunks in few, slowly interpreted steps
+    print(json.dumps({name: errors(case, "cpu") for name, case in SMALL.items()}))
