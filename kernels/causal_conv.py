@@ -12,7 +12,7 @@ from dnamamba.kernels.engines import check_floats, check_reset, check_shape, cho
 from dnamamba.kernels.library import differentiate, register
 
 _MAX_WIDTH = 8
-_FAST_WIDTH = 4  # taps in registers
+FAST_WIDTH = 4  # taps in registers
 
 
 def _engine(name: str) -> ModuleType:
@@ -64,7 +64,7 @@ def _differentiate(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
 differentiate(_conv, _differentiate, _save)
 
 
-def _new_tail(x: Tensor, initial_tail: Tensor | None, reset: Tensor | None, count: int) -> Tensor:
+def new_tail(x: Tensor, initial_tail: Tensor | None, reset: Tensor | None, count: int) -> Tensor:
     """The last `count` inputs, zeros where a reset hides them or none is known."""
     batch, length, channels = x.shape
     known = x[:, max(0, length - count) :]
@@ -129,9 +129,9 @@ def causal_conv1d(
     check_shape(op, "initial_tail", initial_tail, (batch, width - 1, channels), "[B, W-1, D]")
     check_reset(op, reset, (batch, length))
     check_floats(op, x=x, weight=weight, bias=bias, initial_tail=initial_tail)
-    if width > _FAST_WIDTH and engine not in (None, "reference"):
-        raise ValueError(f"{op}: engine={engine!r} takes at most {_FAST_WIDTH} taps, got {width}")
-    engine = "reference" if width > _FAST_WIDTH else engine
+    if width > FAST_WIDTH and engine not in (None, "reference"):
+        raise ValueError(f"{op}: engine={engine!r} takes at most {FAST_WIDTH} taps, got {width}")
+    engine = "reference" if width > FAST_WIDTH else engine
     engine = choose(op, engine, x, weight, bias, initial_tail, reset)
     if engine == "reference":
         y, tail = reference.causal_conv1d(
@@ -139,4 +139,4 @@ def causal_conv1d(
         )
         return (y, tail) if return_tail else y
     y = _conv(x, weight, bias, initial_tail if width > 1 else None, reset, activation == "silu", engine)
-    return (y, _new_tail(x, initial_tail, reset, width - 1)) if return_tail else y
+    return (y, new_tail(x, initial_tail, reset, width - 1)) if return_tail else y
