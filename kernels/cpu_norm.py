@@ -30,15 +30,17 @@ def _padded(weight: Tensor) -> Tensor:
     return torch.nn.functional.pad(weight.detach().float(), (0, extra)).contiguous()
 
 
-def norm_forward(x: Tensor, weight: Tensor, residual: Tensor | None, eps: float) -> tuple[Tensor, Tensor]:
-    """Return y in the dtype of x, and the float32 sum of residual and x (empty without a residual)."""
+def norm_forward(
+    x: Tensor, weight: Tensor, residual: Tensor | None, eps: float, dtype: torch.dtype | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return y in `dtype`, None for that of x, and the float32 sum of residual and x (empty without a residual)."""
     x32 = x.detach().float().contiguous()
     residual32 = None if residual is None else residual.detach().float().contiguous()
     total = x.new_empty(0, dtype=torch.float32) if residual is None else empty(x.shape)
     y, weight32 = empty(x.shape), _padded(weight)
     job = _job(weight32, x32 if residual is None else total, {"x": x32, "residual": residual32, "y": y})
     run_tasks(_FORWARD, job, -(-job.rows // NORM_TASK), 1, eps)
-    return y.to(x.dtype), total
+    return y.to(dtype or x.dtype), total
 
 
 def norm_backward(

@@ -62,11 +62,13 @@ def _tile(D: int) -> tuple[int, int]:
     return max(1, min(32, ROWS_FLOATS // columns)), columns
 
 
-def norm_forward(x: Tensor, weight: Tensor, residual: Tensor | None, eps: float) -> tuple[Tensor, Tensor]:
-    """Return y in the dtype of x, and the float32 sum of residual and x (empty without a residual)."""
+def norm_forward(
+    x: Tensor, weight: Tensor, residual: Tensor | None, eps: float, dtype: torch.dtype | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return y in `dtype`, None for that of x, and the float32 sum of residual and x (empty without a residual)."""
     x, D = x.detach().contiguous(), x.shape[-1]
     rows, (tile, columns) = x.numel() // D, _tile(D)
-    y = torch.empty_like(x)
+    y = torch.empty_like(x, dtype=dtype)
     total = torch.empty(x.shape if residual is not None else 0, dtype=torch.float32, device=x.device)
     norm_kernel[(triton.cdiv(rows, tile),)](
         x, None if residual is None else residual.detach().contiguous(), weight.detach().contiguous(), y, total,

@@ -2,11 +2,11 @@
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from dnamamba.model.block import Block, RMSNorm
 from dnamamba.model.config import ModelConfig
 from dnamamba.model.init import draw_embedding
+from dnamamba.model.planned_block import RECOMPUTE, Recompute
 from dnamamba.model.state import LayerState, ModelState
 
 
@@ -16,12 +16,26 @@ class Backbone(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.recompute = False
-        """Keep only each block's input in training, run the block again in the backward: less memory, same numbers."""
+        self._recompute: Recompute = "none"
         self.embedding = nn.Embedding(config.vocab_size, config.d_model)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.n_layers))
         self.norm_f = RMSNorm(config)
         draw_embedding(self.embedding.weight, config.embedding_std)
+
+    @property
+    def recompute(self) -> Recompute:
+        """What training computes again in the backward: "none", "cheap" (all but the scan), or "all" of a block.
+
+        The same numbers from less memory; docs/model.md has bytes and times. False and True are "none" and "all".
+        """
+        return self._recompute
+
+    @recompute.setter
+    def recompute(self, what: Recompute | bool) -> None:
+        what = ("none", "all")[what] if isinstance(what, bool) else what
+        if what not in RECOMPUTE:
+            raise ValueError(f"recompute: want one of {', '.join(RECOMPUTE)}, got {what!r}")
+        self._recompute = what
 
     def forward(
         self, tokens: Tensor, state: ModelState | None = None, reset: Tensor | None = None
@@ -45,13 +59,7 @@ class Backbone(nn.Module):
         after: list[LayerState] = []
         for i, layer in enumerate(self.layers):
             before = None if state is None else state.layers[i]
-            if self.recompute and torch.is_grad_enabled():
-                # Nothing in a block draws random numbers, so there is no generator state to put back.
-                x, residual, new = checkpoint(
-                    layer, x, residual, before, reset, use_reentrant=False, preserve_rng_state=False
-                )
-            else:
-                x, residual, new = layer(x, residual, before, reset)
+            x, residual, new = layer(x, residual, before, reset, self.recompute)
             after.append(new)
         features, _ = self.norm_f(x, residual)
         return features, ModelState(tuple(after))

@@ -2,10 +2,12 @@
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from dnamamba.kernels import rms_norm
 from dnamamba.model.config import ModelConfig
 from dnamamba.model.mixer import MambaMixer
+from dnamamba.model.planned_block import Recompute, is_planned, run_planned
 from dnamamba.model.state import LayerState
 
 
@@ -41,13 +43,39 @@ class Block(nn.Module):
         self.mixer = MambaMixer(config)
 
     def forward(
-        self, x: Tensor, residual: Tensor | None, state: LayerState | None, reset: Tensor | None
+        self,
+        x: Tensor,
+        residual: Tensor | None,
+        state: LayerState | None,
+        reset: Tensor | None,
+        recompute: Recompute = "none",
     ) -> tuple[Tensor, Tensor, LayerState]:
         """Run the block on the output `x` of the one before, [B, L, d_model].
+
+        Args:
+            x: output of the block before, or the embedding, [B, L, d_model].
+            residual: the stream `x` is to be added to, float32; None where `x` begins it.
+            state: what came before the piece; None is the start of a sequence.
+            reset: [B, L] bool, True where a new sequence starts; None where none does.
+            recompute: what the backward computes again instead of having it kept.
 
         Returns:
             This block's own output, not yet added to the stream; the stream it is to be added to; the new state.
         """
+        if is_planned(self, x, state):
+            return run_planned(self, x, residual, state, reset, recompute)
+        if recompute == "none" or not torch.is_grad_enabled():
+            return self.plain(x, residual, state, reset)
+        # Nothing in a block draws random numbers, so there is no generator state to put back.
+        out, stream, new = checkpoint(
+            self.plain, x, residual, state, reset, use_reentrant=False, preserve_rng_state=False
+        )
+        return out, stream, new
+
+    def plain(
+        self, x: Tensor, residual: Tensor | None, state: LayerState | None, reset: Tensor | None
+    ) -> tuple[Tensor, Tensor, LayerState]:
+        """`forward` in modules, autograd keeping what it likes: the reference of the plan, and what runs without it."""
         normed, residual = self.norm(x, residual)
         out, state = self.mixer(normed, state, reset)
         return out, residual, state

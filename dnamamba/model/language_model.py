@@ -10,6 +10,7 @@ from dnamamba.kernels import linear_cross_entropy
 from dnamamba.model.backbone import Backbone
 from dnamamba.model.config import ModelConfig
 from dnamamba.model.likelihood import LogLikelihood, Vocabulary, stream_log_likelihood
+from dnamamba.model.planned_block import Recompute
 from dnamamba.model.state import ModelState
 
 
@@ -34,13 +35,13 @@ class MambaLM(nn.Module):
         return self.backbone.embedding.weight.device
 
     @property
-    def recompute(self) -> bool:
-        """Whether training keeps only the blocks' inputs and computes the rest again in the backward."""
+    def recompute(self) -> Recompute:
+        """What training computes again in the backward, as in `Backbone.recompute`."""
         return self.backbone.recompute
 
     @recompute.setter
-    def recompute(self, on: bool) -> None:
-        self.backbone.recompute = on
+    def recompute(self, what: Recompute | bool) -> None:
+        self.backbone.recompute = what
 
     def forward(
         self, tokens: Tensor, state: ModelState | None = None, reset: Tensor | None = None

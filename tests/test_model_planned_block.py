@@ -1,0 +1,227 @@
+"""The planned block against `Block.plain`: the same numbers, whatever is kept and whatever is computed again."""
+
+import pytest
+import torch
+from kernel_checks import relative_error
+from random_models import random_model, random_tokens
+from torch.utils.checkpoint import checkpoint
+
+from dnamamba.model import LayerState, ModelState
+from dnamamba.model.planned_block import RECOMPUTE, is_planned
+from dnamamba.model.weight_gradient import weight_gradient
+
+# float32: sums in another order. bfloat16: every path rounds its own way to 8 bits of mantissa.
+TOLERANCE = {None: 1e-5, torch.bfloat16: 2e-2}
+
+
+def _inputs(B=2, L=70, *, first=False, carried=True, resets=0.05, device="cpu"):
+    """A block with all weights off their start, and everything that goes into it and gets a gradient."""
+    torch.manual_seed(B + L)
+    model = random_model().to(device)
+    d, D, N, W = 24, 48, 16, 4
+    block = model.backbone.layers[1]
+    reset = torch.rand(B, L, device=device) < resets if resets else None
+    return block, reset, {
+        "x": torch.randn(B, L, d, device=device),
+        "residual": None if first else torch.randn(B, L, d, device=device),
+        "conv": torch.randn(B, W - 1, D, device=device) if carried else None,
+        "ssm": torch.randn(B, D, N, device=device) if carried else None,
+    }  # fmt: skip
+
+
+def _run(call, block, reset, inputs, autocast=None, used=("out", "stream", "conv", "ssm")):
+    """Values, and gradients of a fixed random functional of the outputs in `used`."""
+    leaves = {k: None if t is None else t.detach().requires_grad_() for k, t in inputs.items()}
+    state = None if leaves["ssm"] is None else LayerState(leaves["conv"], leaves["ssm"])
+    device = inputs["x"].device
+    with torch.autocast(device.type, autocast or torch.bfloat16, enabled=autocast is not None):
+        # Under autocast blocks hand on bfloat16 from the second on.
+        x = leaves["x"] if leaves["residual"] is None or autocast is None else leaves["x"].to(autocast)
+        out, stream, new = call(x, leaves["residual"], state, reset)
+    values = {"out": out, "stream": stream, "conv": new.conv, "ssm": new.ssm}
+    generator = torch.Generator().manual_seed(3)
+    total = 0.0
+    for name, value in values.items():
+        draw = torch.randn(value.shape, generator=generator).to(device)
+        total = total + (value.float() * draw).sum() if name in used else total
+    wanted = {k: t for k, t in leaves.items() if t is not None} | dict(block.named_parameters())
+    grads = torch.autograd.grad(total, list(wanted.values()), allow_unused=True)
+    return {k: v.detach() for k, v in values.items()} | {
+        f"d{k}": g for k, g in zip(wanted, grads, strict=True) if g is not None
+    }
+
+
+def _assert_same(ours, theirs, tolerance):
+    missing = theirs.keys() - ours.keys()
+    assert not missing
+    for name, tensor in theirs.items():
+        assert ours[name].dtype == tensor.dtype, name
+        error = relative_error(ours[name], tensor)
+        assert error < tolerance, f"{name}: relative error {error:.1e}"
+
+
+@pytest.mark.parametrize("autocast", TOLERANCE, ids=str)
+@pytest.mark.parametrize("recompute", RECOMPUTE)
+@pytest.mark.parametrize(
+    "case",
+    [{}, {"first": True}, {"carried": False, "resets": 0}, {"L": 1}, {"L": 2}, {"B": 3, "L": 128, "resets": 0.5}],
+    ids=str,
+)
+def test_matches_the_plain_block(case, recompute, autocast, device, poisoned_memory):
+    block, reset, inputs = _inputs(**case, device=device)
+    ours = _run(lambda *a: block(*a, recompute), block, reset, inputs, autocast)
+    _assert_same(ours, _run(block.plain, block, reset, inputs, autocast), TOLERANCE[autocast])
+
+
+@pytest.mark.parametrize("used", [("out",), ("stream",), ("ssm",), ("conv",), ("conv", "stream")], ids=str)
+def test_any_output_may_go_unused(used, device):
+    block, reset, inputs = _inputs(device=device)
+    ours = _run(lambda *a: block(*a, "cheap"), block, reset, inputs, used=used)
+    theirs = _run(block.plain, block, reset, inputs, used=used)
+    for name in ours.keys() - theirs.keys():  # a zero where autograd knows that there is none
+        assert not ours.pop(name).any()
+    _assert_same(ours, {k: t for k, t in theirs.items() if t.any()}, 1e-5)
+
+
+def test_modes_give_the_same_bits(device):
+    block, reset, inputs = _inputs(device=device)
+    runs = [_run(lambda *a, r=r: block(*a, r), block, reset, inputs, torch.bfloat16) for r in (*RECOMPUTE, "cheap")]
+    for run in runs[1:]:
+        assert all(torch.equal(run[name], tensor) for name, tensor in runs[0].items())
+
+
+def _kept_bytes(model, recompute, B=1, L=256):
+    """Bytes that the blocks' functions save, without weights."""
+    model.recompute = recompute
+    kept = {}
+
+    def pack(t):
+        if t.shape[:2] == (B, L):
+            kept[t.data_ptr()] = t.untyped_storage().nbytes()
+        elif t.shape[0] == B and t.ndim > 3:  # borders
+            kept[t.data_ptr()] = t.nbytes
+        return t
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t), torch.autocast("cpu", torch.bfloat16):
+        model.loss({"tokens": random_tokens(B, L), "targets": torch.zeros(B, L, dtype=torch.long)})
+    return sum(kept.values()) / L
+
+
+def test_what_a_block_keeps_is_what_the_plan_says():
+    small, large = random_model(d_model=32, n_layers=1), random_model(d_model=32, n_layers=4)
+    d, D, low, borders = 32, 64, 2 + 32, 4 * 16 * 64 / 64
+    stream = 4 * d
+    said = {
+        "all": stream,
+        "cheap": stream + 2 * D + borders,
+        "none": stream + 2 * D + borders + 2 * d + 2 * (2 * D + D + low + D),
+    }
+    for recompute, wanted in said.items():
+        kept = (_kept_bytes(large, recompute) - _kept_bytes(small, recompute)) / 3
+        assert kept == pytest.approx(wanted, rel=0.02), recompute
+
+
+def _loss(model, tokens, state=None):
+    loss, count, new = model.loss({"tokens": tokens, "targets": tokens.long()}, state)
+    return loss / count, new
+
+
+def test_the_model_trains_as_by_plain_blocks():
+    model, tokens = random_model(), random_tokens(2, 50)
+    state = ModelState.from_tensors([torch.randn_like(t) for t in ModelState.zeros(model.config, 2).tensors()])
+
+    def gradients():
+        loss, new = _loss(model, tokens, state)
+        loss = loss + sum(t.square().mean() for t in new.tensors())
+        return torch.autograd.grad(loss, list(model.parameters()))
+
+    ours = gradients()
+    for layer in model.backbone.layers:
+        layer.forward = lambda *a, layer=layer: layer.plain(*a[:4])
+    for name, a, b in zip(dict(model.named_parameters()), ours, gradients(), strict=True):
+        assert relative_error(a, b) < 1e-5, name
+
+
+def test_used_twice_the_gradients_add_up():
+    model, tokens = random_model(), random_tokens(1, 40)
+    model.recompute = "cheap"
+    weights = list(model.parameters())
+    whole = torch.autograd.grad(_loss(model, tokens)[0], weights)
+    first, state = _loss(model, tokens[:, :17])
+    second, _ = _loss(model, tokens[:, 17:], state)
+    halves = torch.autograd.grad((17 * first + 23 * second) / 40, weights)
+    for a, b in zip(whole, halves, strict=True):
+        assert relative_error(b, a) < 1e-5
+
+
+def test_a_graph_that_is_kept_can_be_walked_twice():
+    model, tokens = random_model(), random_tokens(1, 40)
+    loss, _ = _loss(model, tokens)
+    weights = list(model.parameters())
+    once = torch.autograd.grad(loss, weights, retain_graph=True)
+    assert all(torch.equal(a, b) for a, b in zip(once, torch.autograd.grad(loss, weights), strict=True))
+
+
+def test_works_inside_activation_checkpointing_and_autocast():
+    block, reset, inputs = _inputs()
+    plain = _run(lambda *a: block(*a, "cheap"), block, reset, inputs, torch.bfloat16)
+    nested = _run(lambda *a: checkpoint(block, *a, "cheap", use_reentrant=False), block, reset, inputs, torch.bfloat16)
+    assert all(torch.equal(nested[name], tensor) for name, tensor in plain.items())
+
+
+def test_frozen_weights_get_no_gradient_and_do_not_change_the_others():
+    block, reset, inputs = _inputs()
+    x = inputs["x"].requires_grad_()
+    out, *_ = block(x, None, None, reset, "cheap")
+    whole = torch.autograd.grad(out.sum(), [x, block.mixer.D])
+    for parameter in block.parameters():
+        parameter.requires_grad_(parameter is block.mixer.D)
+    out, *_ = block(x, None, None, reset, "cheap")
+    part = torch.autograd.grad(out.sum(), [x, block.mixer.D])
+    assert all(torch.equal(a, b) for a, b in zip(whole, part, strict=True))
+
+
+def test_what_the_plan_does_not_cover_runs_plain():
+    block, reset, inputs = _inputs()
+    x, residual = inputs["x"], inputs["residual"]
+    state = LayerState(inputs["conv"], inputs["ssm"])
+    assert is_planned(block, x, state)
+    with torch.no_grad():
+        assert not is_planned(block, x, state)
+    assert not is_planned(block, x.to("meta"), None)
+    seen = []
+    handle = block.mixer.x_proj.register_forward_hook(lambda *_: seen.append(1))
+    block(x, residual, state, reset, "cheap")
+    assert seen
+    handle.remove()
+    assert is_planned(block, x, state)
+
+    class Adapter(torch.nn.Linear):
+        def forward(self, u):
+            return super().forward(u) + 1
+
+    block.mixer.out_proj = Adapter(48, 24, bias=False)
+    out, *_ = block(x, residual, state, reset, "all")
+    assert torch.equal(out, block.plain(x, residual, state, reset)[0])
+    double = random_model(dtype=torch.float64)
+    assert not is_planned(double.backbone.layers[0], x.double(), None)
+
+
+def test_recompute_names_its_choices():
+    model = random_model()
+    for given, kept in {False: "none", True: "all", "cheap": "cheap"}.items():
+        model.recompute = given
+        assert model.recompute == kept
+    with pytest.raises(ValueError, match="recompute: want one of none, cheap, all, got 'some'"):
+        model.recompute = "some"
+
+
+@pytest.mark.parametrize("rows", [1, 3, 64, 320])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_weight_gradient_is_the_sum_of_outer_products(rows, dtype, device):
+    torch.manual_seed(0)
+    grad = torch.randn(rows, 24, device=device).to(dtype)[:, :16]  # strided, as slices of a wider buffer are
+    inputs = torch.randn(rows, 40, device=device).to(dtype)
+    found = weight_gradient(grad, inputs)
+    assert found.dtype == torch.float32
+    assert relative_error(found, grad.double().T @ inputs.double()) < (1e-5 if dtype == torch.float32 else 1e-2)
