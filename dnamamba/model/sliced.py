@@ -63,14 +63,14 @@ def sliced_step(
         progress: called after each piece of work with the share of the step that is done.
 
     Returns:
-        The loss, summed over all targets in nats, a float64 scalar; the number of targets; the state after the sequence,
-        cut from the graph.
+        The loss, summed over all targets in nats, a float64 scalar; the number of targets; the state after the
+        sequence, cut from the graph.
 
     Raises:
         ValueError: a length or slice length below 1, or pieces that `MambaLM.loss` refuses.
 
-    Source: Chen et al., Training Deep Nets with Sublinear Memory Cost (arXiv 1604.06174), taken along time: what is kept
-    at a border is a state, not a layer's activations.
+    Source: Chen et al., Training Deep Nets with Sublinear Memory Cost (arXiv 1604.06174), taken along time: what is
+    kept at a border is a state, not a layer's activations.
     """
     if length < 1 or slice_length < 1:
         raise ValueError(f"want a sequence and slices of 1 token or more, got {length} and {slice_length}")
@@ -118,7 +118,7 @@ class _Border(NamedTuple):
     shapes: list[torch.Size]
 
     def state(self) -> ModelState:
-        parts = self.flat.split([shape.numel() for shape in self.shapes])
+        parts = torch.split(self.flat, [shape.numel() for shape in self.shapes])
         return ModelState.from_tensors([part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)])
 
 
