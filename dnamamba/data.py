@@ -1,27 +1,23 @@
-"""Training data: from a corpus to batches on the device, resumable at any optimiser step by its number alone.
+"""Training data: from a corpus to micro-batches, resumable at any optimiser step by its number alone.
 
 What travels from a worker is one byte a base (`bases`) and, for packed windows, one more (`reset`); the batch that the
 model reads is made of it on the device, where widening to int64 costs nothing.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Mapping
 from typing import NamedTuple, TypedDict
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset
 
 from dnamamba.corpus import Corpus
 from dnamamba.curriculum import CurriculumConfig
 from dnamamba.errors import InputError
-from dnamamba.pipelines.alphabet import ALPHABETS, Alphabet
-from dnamamba.pipelines.splits import AssemblyLike
+from dnamamba.pipelines.alphabet import Alphabet
+from dnamamba.reading import Tokens, read_windows
 from dnamamba.sampling import Int64
-from dnamamba.windows import Window, WindowOrder
-
-Tokens = npt.NDArray[np.uint8]
+from dnamamba.windows import WindowOrder
 
 IGNORED = -100
 """Target that the loss passes over."""
@@ -75,50 +71,6 @@ def make_batch(bases: torch.Tensor, reset: torch.Tensor | None, alphabet: Alphab
     if len(alphabet.targets) < alphabet.size:  # the tokens that count are the first ones of an alphabet
         targets.masked_fill_(bases >= len(alphabet.targets), IGNORED)
     return Batch(tokens=tokens, targets=targets, reset=reset)
-
-
-def read_window(window: Window, assemblies: Sequence[AssemblyLike], alphabet: Alphabet, out: Tokens) -> list[int]:
-    """Read one window's tokens into `out`, uint8 [L]. Returns where its pieces start, [0] for a window of one piece.
-
-    Raises:
-        InputError: a letter that the alphabet does not have; assembly, contig and position are named.
-    """
-    forward, reverse = _tables(alphabet.name)
-    starts, at = [], 0
-    for piece in window.pieces:
-        sequence = assemblies[piece.assembly][piece.contig, piece.start : piece.end]
-        length = piece.end - piece.start
-        # bytes.translate is five times as fast as an index into the table.
-        tokens = np.frombuffer(sequence.tobytes().translate(reverse if window.reverse else forward), np.uint8)
-        if window.reverse:  # the window is read from its end, so that its last piece comes first
-            first = len(out) - at - length
-            out[first : first + length] = tokens[::-1]
-        else:
-            first = at
-            out[first : first + length] = tokens
-        starts.append(first)
-        at += length
-    if alphabet.size < 256 and int(out.max()) >= alphabet.size:
-        _name_the_letter(window, assemblies, alphabet)
-    return starts[::-1] if window.reverse else starts
-
-
-@cache
-def _tables(name: str) -> tuple[bytes, bytes]:
-    """Byte to token, on the strand that is stored and on the other."""
-    alphabet = ALPHABETS[name]
-    complement = np.full(256, 255, np.uint8)
-    complement[: alphabet.size] = alphabet.complement
-    return alphabet.table.tobytes(), complement[alphabet.table].tobytes()
-
-
-def _name_the_letter(window: Window, assemblies: Sequence[AssemblyLike], alphabet: Alphabet) -> None:
-    for piece in window.pieces:
-        try:
-            alphabet.encode(assemblies[piece.assembly][piece.contig, piece.start : piece.end])
-        except InputError as error:
-            where = f"{assemblies[piece.assembly].name}, {piece.contig} from base {piece.start + 1:,}"
-            raise InputError(f"{where}: {error}") from None
 
 
 class Layout(NamedTuple):
@@ -227,103 +179,37 @@ class TrainingData(Dataset[MicroBatch]):
         """Read samples of a stage by their global numbers: bases uint8 [B, L], and reset bool [B, L] or None."""
         order = self.orders[stage]
         bases = torch.empty(len(samples), order.context, dtype=torch.uint8)
-        rows = bases.numpy()
-        starts = [
-            self._read_one(order, window, samples[i : i + 1], rows[i])
-            for i, window in enumerate(order.windows(samples))
-        ]
+        starts = read_windows(order.windows(samples), self.corpus.assemblies, self.alphabet, bases.numpy())
+        if self.alphabet.n is not None:
+            self._replace_unknown(order, samples, bases.numpy(), starts)
         if all(len(one) == 1 for one in starts):
             return bases, None
         reset = torch.zeros(len(samples), order.context, dtype=torch.bool)
         for row, one in zip(reset.numpy(), starts, strict=True):
-            row[one] = True
+            row[list(one)] = True
         return bases, reset
 
-    def _read_one(
-        self,
-        order: WindowOrder,
-        window: Window,
-        sample: Int64,
-        out: Tokens,
-    ) -> list[int]:
-        """Read a window, or the first of its stand-ins that is not more than half N."""
+    def _replace_unknown(self, order: WindowOrder, samples: Int64, rows: Tokens, starts: list[tuple[int, ...]]) -> None:
+        """Put in place of each window that is more than half N the first of its stand-ins that is not."""
+        bad = self._unknown(rows)
         for attempt in range(1, N_REDRAWS + 1):
-            starts = read_window(window, self.corpus.assemblies, self.alphabet, out)
-            if self.alphabet.n is None or 2 * int(np.count_nonzero(out == self.alphabet.n)) <= len(out):
-                return starts
-            window = order.windows(sample, attempt)[0]
-        piece = window.pieces[0]
-        raise InputError(
-            f"{self.corpus.assemblies[piece.assembly].name}: {N_REDRAWS} windows of {order.context:,} bases in a row "
-            "are more than half "
-            f"N (the last one at {piece.contig}:{piece.start + 1:,}); leave such contigs out of the store or of the "
-            "training part"
-        )
+            if not bad.size:
+                return
+            windows, read = order.windows(samples[bad], attempt), np.empty((len(bad), order.context), np.uint8)
+            for row, one in zip(bad, read_windows(windows, self.corpus.assemblies, self.alphabet, read), strict=True):
+                starts[row] = one
+            rows[bad] = read
+            last, bad = windows[0].pieces[0], bad[self._unknown(read)]
+        if bad.size:
+            raise InputError(
+                f"{self.corpus.assemblies[last.assembly].name}: {N_REDRAWS} windows of {order.context:,} bases in a "
+                f"row are more than half N (one of them at {last.contig}:{last.start + 1:,}); leave such contigs out "
+                "of the store or of the training part"
+            )
 
-
-class TrainingBatches:
-    """Batches of a training from one optimiser step on, as the model reads them. Can be iterated again and again."""
-
-    def __init__(
-        self,
-        data: TrainingData,
-        *,
-        start_step: int = 0,
-        stop_step: int | None = None,
-        workers: int = 0,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        """As training_loader; `device` is where the batches are wanted."""
-        self.device = torch.device(device)
-        self.alphabet = data.alphabet
-        self.loader = training_loader(
-            data, start_step=start_step, stop_step=stop_step, workers=workers, pin_memory=self.device.type == "cuda"
-        )
-
-    def __len__(self) -> int:
-        return len(self.loader)
-
-    def __iter__(self) -> Iterator[Batch]:
-        for one in self.loader:
-            bases = one.bases.to(self.device, non_blocking=True)
-            reset = None if one.reset is None else one.reset.to(self.device, non_blocking=True)
-            yield make_batch(bases, reset, self.alphabet)
-
-
-class StepOrder(Sampler[tuple[int, int]]):
-    """Keys of all micro-batches from one optimiser step up to another, in order."""
-
-    def __init__(self, data: TrainingData, start: int, stop: int) -> None:
-        self.data, self.start, self.stop = data, start, stop
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        for step in range(self.start, self.stop):
-            for micro in range(self.data.micros(step)):
-                yield step, micro
-
-    def __len__(self) -> int:
-        return sum(self.data.micros(step) for step in range(self.start, self.stop))
-
-
-def training_loader(
-    data: TrainingData, *, start_step: int = 0, stop_step: int | None = None, workers: int = 0, pin_memory: bool = False
-) -> DataLoader[MicroBatch]:
-    """One loader through all stages that are left, in order; the same micro-batches whatever the number of workers.
-
-    Args:
-        data: of the whole training.
-        start_step: optimiser steps already done.
-        stop_step: step to stop before; None goes to the end of the curriculum.
-        workers: reading processes; 0 reads in this one.
-        pin_memory: for a CUDA device.
-    """
-    stop = data.curriculum.total_steps if stop_step is None else stop_step
-    return DataLoader(
-        data,
-        sampler=StepOrder(data, start_step, stop),
-        batch_size=None,
-        num_workers=workers,
-        pin_memory=pin_memory,
-        prefetch_factor=2 if workers else None,
-        persistent_workers=False,
-    )
+    def _unknown(self, rows: Tokens) -> Int64:
+        """Which rows are more than half N."""
+        unknown = rows == self.alphabet.n
+        if 2 * int(np.count_nonzero(unknown)) <= rows.shape[1]:  # as nearly always: no row can be
+            return np.empty(0, np.int64)
+        return np.flatnonzero(2 * np.count_nonzero(unknown, axis=1) > rows.shape[1])

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 
 from dnamamba.corpus import Corpus
-from dnamamba.data import IGNORED, Batch, Tokens, make_batch, read_window
+from dnamamba.data import IGNORED, Batch, make_batch
 from dnamamba.errors import InputError
 from dnamamba.pipelines.alphabet import Alphabet
+from dnamamba.reading import Tokens, read_windows
 from dnamamba.sampling import UInt64, key_of, permute
 from dnamamba.windows import Piece, Window
 
@@ -106,7 +107,7 @@ def read_block(corpus: Corpus, block: TargetBlock, context: int, alphabet: Alpha
     targets."""
     tokens = np.empty(context, dtype=np.uint8)
     piece = Piece(block.assembly, block.contig, block.end - context, block.end)
-    read_window(Window((piece,), reverse=False), corpus.assemblies, alphabet, tokens)
+    read_windows([Window((piece,), reverse=False)], corpus.assemblies, alphabet, tokens[None])
     return tokens
 
 

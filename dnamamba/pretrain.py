@@ -18,11 +18,12 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from dnamamba.checkpoints import Checkpoint, latest_checkpoint, save_checkpoint
 from dnamamba.config import format_size, from_dict, read_yaml, to_dict
 from dnamamba.corpus import Corpus, open_corpus
-from dnamamba.data import TrainingData, training_loader
-from dnamamba.device import autocast_dtype, choose_device
+from dnamamba.data import TrainingData
+from dnamamba.device import autocast_dtype, choose_device, sensible_workers
 from dnamamba.errors import InputError
 from dnamamba.evaluate import Difference, Score, choose_targets, compare, summarise, table, target_losses
 from dnamamba.letters import vocabulary_of
+from dnamamba.loader import ReadAhead, training_loader
 from dnamamba.markov import fit_markov
 from dnamamba.model import MambaLM
 from dnamamba.model_directory import save
@@ -134,9 +135,7 @@ def train(
         reverse_complement=config.run.reverse_complement,
     )  # fmt: skip
     autocast = autocast_dtype(config.run.precision, device)
-    module = Pretraining(
-        model, alphabet, config.optimiser, config.curriculum, autocast, checkpoint, out / "stopped_at_batch.npz"
-    )
+    module = Pretraining(model, alphabet, config.optimiser, config.curriculum, autocast, checkpoint, out / "stopped")
     total = config.curriculum.total_steps
     parameters = sum(p.numel() for p in model.parameters())
     say(
@@ -160,9 +159,8 @@ def train(
     steps = validation_steps(config.curriculum, config.evaluation.points)
     validation = Validation(corpus, config.contexts, config.evaluation, steps)
     if module.start_step < total:
-        loader = training_loader(
-            data, start_step=module.start_step, workers=config.run.workers, pin_memory=device.type == "cuda"
-        )
+        workers = sensible_workers(device) if config.run.workers is None else config.run.workers
+        loader = ReadAhead(training_loader(data, start_step=module.start_step, workers=workers), device)
         trainer = _trainer(out, device, [validation, TrainingProgress(total), saver])
         trainer.fit(module, loader)
     if saver.stopped_by is not None and module.status.step < total:

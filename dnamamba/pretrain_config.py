@@ -30,8 +30,9 @@ class RunConfig:
     """Tokens that go through the model at once; none: 2^15 on a CPU, 2^20 on a GPU. One window at the least."""
     recompute: bool = False
     """Keep only the blocks' inputs and compute the rest again in the backward: less memory, a third more work."""
-    workers: int = 0
-    """Processes that read windows; 0 reads in the training process."""
+    workers: int | None = None
+    """Processes that read windows; 0 reads in a thread of the training process; none: 2 beside a GPU when there are
+    4 cores or more, else 0. What is read is the same."""
     checkpoint_minutes: float = 10.0
     keep_checkpoints: int = 2
     reverse_complement: bool = True

@@ -40,6 +40,7 @@ class Saver(pl.Callback):
             return
         due = time.monotonic() - self._last > self.seconds or pl_module.status.step in self.steps
         if due or self.stopped_by is not None:
+            pl_module.settle()
             self.save(pl_module)
             self._last = time.monotonic()
         if self.stopped_by is not None:

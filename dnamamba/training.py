@@ -7,22 +7,31 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import numpy as np
 import torch
 from torch import Tensor
 
 from dnamamba.checkpoints import Checkpoint
 from dnamamba.curriculum import CurriculumConfig
 from dnamamba.data import MicroBatch, make_batch
-from dnamamba.errors import InputError
 from dnamamba.model import MambaLM
 from dnamamba.optimiser import OptimiserConfig, learning_rate
 from dnamamba.pipelines.alphabet import Alphabet
+from dnamamba.replay import stop_for_nan
+
+
+@dataclass(frozen=True)
+class Step:
+    """An optimiser step whose figures the device still has to say."""
+
+    batches: tuple[MicroBatch, ...]
+    loss: Tensor
+    norm: Tensor
+    learning_rate: float
 
 
 @dataclass
 class Status:
-    """Where the run stands after a step."""
+    """Where the run stands after a step. `loss` and `gradient_norm` are of the step that was settled last."""
 
     step: int = 0
     context: int = 0
@@ -33,7 +42,7 @@ class Status:
     """Before clipping."""
     tokens_per_second: float = math.nan
     data_share: float = 0.0
-    """Share of the time since the start that was spent waiting for the loader."""
+    """Share of the time since the first batch that was spent waiting for the loader."""
 
     @property
     def perplexity(self) -> float:
@@ -55,7 +64,7 @@ class Pretraining(pl.LightningModule):
         curriculum: CurriculumConfig,
         autocast: torch.dtype | None,
         checkpoint: Checkpoint | None,
-        crash_file: Path,
+        crash_folder: Path,
     ) -> None:
         """Set up a run, or the rest of one.
 
@@ -66,7 +75,7 @@ class Pretraining(pl.LightningModule):
             curriculum: says how many tokens and steps there are.
             autocast: dtype of matrix products, or None for float32 throughout.
             checkpoint: what to go on from.
-            crash_file: where the micro-batch goes that made a loss or gradient that is no number (.npz).
+            crash_folder: where the step goes that made a loss or gradient that is no number.
         """
         super().__init__()
         self.automatic_optimization = False
@@ -75,14 +84,16 @@ class Pretraining(pl.LightningModule):
         self.config = config
         self.curriculum = curriculum
         self.autocast = autocast
-        self.crash_file = crash_file
+        self.crash_folder = crash_folder
         self.start_step = checkpoint.step if checkpoint else 0
         self.status = Status(step=self.start_step, tokens=self.start_step * curriculum.tokens_per_step)
         self.step_done = False
         """Whether the micro-batch that was just trained on was the last one of its step."""
         self._checkpoint = checkpoint
-        self._began = self._step_ended = self._micro_ended = self._waited = 0.0
+        self._began = self._step_ended = 0.0
         self._loss = self._count = torch.zeros(())
+        self._batches: list[MicroBatch] = []
+        self._unsettled: Step | None = None
         if checkpoint:
             prefix = "model."
             weights = {k.removeprefix(prefix): v for k, v in checkpoint.tensors.items() if k.startswith(prefix)}
@@ -97,15 +108,17 @@ class Pretraining(pl.LightningModule):
         if self._checkpoint:
             restore_moments(self._optimiser(), self._checkpoint.tensors)
             self._checkpoint = None  # its tensors are as large as three models
-        self._began = self._step_ended = self._micro_ended = time.monotonic()
+        self._began = self._step_ended = time.monotonic()
 
-    def on_train_batch_start(self, batch: MicroBatch, batch_idx: int) -> None:
-        self._waited += time.monotonic() - self._micro_ended
+    def transfer_batch_to_device(self, batch: MicroBatch, device: torch.device, dataloader_idx: int) -> MicroBatch:
+        return batch  # read ahead and copied already
 
     def training_step(self, batch: MicroBatch, batch_idx: int) -> None:
         if batch.micro == 0:
             self._loss = torch.zeros((), device=self.device, dtype=torch.float64)
             self._count = torch.zeros((), device=self.device, dtype=torch.int64)
+            self._batches = []
+        self._batches.append(batch)
         inputs = make_batch(batch.bases, batch.reset, self.alphabet)
         with torch.autocast(self.device.type, self.autocast or torch.bfloat16, enabled=self.autocast is not None):
             loss, count, _ = self.model.loss(inputs)  # type: ignore[arg-type]
@@ -121,37 +134,55 @@ class Pretraining(pl.LightningModule):
         optimiser = self._optimiser()
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(self.config, batch.step, self.curriculum.total_steps)
-        norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip))
-        loss = float(self._loss / self._count.clamp_min(1))
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            self._stop_for_nan(batch, loss, norm)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
+        loss = self._loss / self._count.clamp_min(1)
+        # The device skips a step that is no number, and the host asks about it a step later: no queue runs dry for it.
+        optimiser.found_inf = (~(loss.isfinite() & norm.isfinite())).float()  # type: ignore[attr-defined]
         self.optimizers().step()  # type: ignore[union-attr]
         optimiser.zero_grad(set_to_none=True)
-        now, status, tokens = time.monotonic(), self.status, self.curriculum.tokens_per_step
-        status.tokens_per_second = tokens / max(now - self._step_ended, 1e-9)
+        self.settle()
+        self._unsettled = Step(tuple(self._batches), loss, norm, optimiser.param_groups[0]["lr"])
+        status, tokens = self.status, self.curriculum.tokens_per_step
         status.step, status.tokens, status.context = batch.step + 1, (batch.step + 1) * tokens, batch.context
-        status.loss, status.gradient_norm = loss, norm
-        status.data_share = self._waited / max(now - self._began, 1e-9)
-        self._log()  # before any callback: a checkpoint of this step covers its row
+        if status.step in {self.start_step + 1, *self.curriculum.borders}:
+            self.settle()
 
-    def _log(self) -> None:
-        status = self.status
+    def settle(self) -> None:
+        """Learn the figures of the last step, which waits for the device, and log them; a NaN among them stops the run.
+
+        Whoever looks at the weights after a step (validation, checkpoint) calls this first.
+
+        Raises:
+            InputError: loss or gradient norm is no number. The step is kept for replay.
+        """
+        if self._unsettled is None:
+            return
+        step, self._unsettled = self._unsettled, None
+        loss, norm = float(step.loss), float(step.norm)
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            stop_for_nan(self.crash_folder, self.model, step.batches, loss, norm)
+        now, status, done = time.monotonic(), self.status, step.batches[0].step + 1
+        tokens = self.curriculum.tokens_per_step
+        status.tokens_per_second = tokens / max(now - self._step_ended, 1e-9)
+        self._step_ended = now
+        status.loss, status.gradient_norm = loss, norm
+        status.data_share = self.trainer.train_dataloader.waited / max(now - self._began, 1e-9)  # type: ignore[union-attr]
         row = {
-            "tokens": status.tokens,
-            "context": status.context,
-            "loss": status.loss,
-            "gradient_norm": status.gradient_norm,
-            "learning_rate": self._optimiser().param_groups[0]["lr"],
+            "tokens": done * tokens,
+            "context": step.batches[0].context,
+            "loss": loss,
+            "gradient_norm": norm,
+            "learning_rate": step.learning_rate,
             "tokens_per_second": status.tokens_per_second,
+            "data_share": status.data_share,
         }
         for logger in self.loggers:
-            logger.log_metrics(row, status.step)
+            logger.log_metrics(row, done)
 
     def on_train_batch_end(self, outputs: Any, batch: MicroBatch, batch_idx: int) -> None:
-        # Lightning comes here after all callbacks: validation and saving are behind us and count as neither.
-        self._micro_ended = time.monotonic()
-        if self.step_done:
-            self._step_ended = self._micro_ended
+        # Lightning comes here after all callbacks: validation and saving are behind us and count as no training.
+        if self.step_done and self._unsettled is None:
+            self._step_ended = time.monotonic()
 
     def checkpoint_tensors(self) -> dict[str, Tensor]:
         """Weights and moments, named as `restore_moments` and `load_state_dict` want them back."""
@@ -164,15 +195,6 @@ class Pretraining(pl.LightningModule):
         optimiser = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimiser, torch.optim.Optimizer)
         return optimiser
-
-    def _stop_for_nan(self, batch: MicroBatch, loss: float, norm: float) -> None:
-        reset = torch.zeros_like(batch.bases, dtype=torch.bool) if batch.reset is None else batch.reset
-        arrays = [tensor.cpu().numpy() for tensor in (batch.bases, reset, batch.samples)]
-        np.savez_compressed(self.crash_file, bases=arrays[0], reset=arrays[1], samples=arrays[2])
-        raise InputError(
-            f"step {batch.step + 1}: loss {loss}, gradient norm {norm}; the run stops here. Its last micro-batch is in "
-            f"{self.crash_file}. Resume from the last checkpoint, or start anew with a lower optimiser.lr"
-        )
 
 
 def restore_moments(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:

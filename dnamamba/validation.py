@@ -26,6 +26,7 @@ class Validation(pl.Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *args: Any, **kwargs: Any) -> None:
         if not pl_module.step_done or pl_module.status.step not in self.steps:
             return
+        pl_module.settle()
         model, config = pl_module.model, self.config
         if self._blocks is None:
             self._blocks = choose_targets(

@@ -9,13 +9,13 @@ from memory_genomes import MemoryGenome, random_dna, random_genome
 
 from dnamamba.corpus import build_corpus, open_corpus, parse_store
 from dnamamba.curriculum import CurriculumConfig, Stage
-from dnamamba.data import IGNORED, TrainingBatches, TrainingData, make_batch, read_window, training_loader
+from dnamamba.data import IGNORED, TrainingData, make_batch
 from dnamamba.errors import InputError
+from dnamamba.loader import training_loader
 from dnamamba.pipelines.alphabet import BYTES, DNA
 from dnamamba.pipelines.ingest import ingest, ingest_arrays
 from dnamamba.pipelines.splits import SplitConfig, plan_splits
 from dnamamba.pipelines.store import open_store
-from dnamamba.windows import Piece, Window
 
 CURRICULUM = CurriculumConfig(
     stages=(Stage(context=64, share=0.5), Stage(context=256, share=0.3), Stage(context=1024, share=0.2)),
@@ -65,22 +65,6 @@ def test_a_start_token_stands_at_each_piece():
 def test_every_byte_is_a_target_of_the_bytes_alphabet():
     bases = torch.tensor([[0, 200, 255]], dtype=torch.uint8)
     assert make_batch(bases, None, BYTES)["targets"].tolist() == [[0, 200, 255]]
-
-
-def test_read_window_joins_pieces_and_folds_case():
-    genome = MemoryGenome("g", {"x": np.frombuffer(b"acgtNN", np.uint8), "y": np.frombuffer(b"TTTCAR", np.uint8)})
-    out = np.empty(7, np.uint8)
-    pieces = (Piece(0, "x", 1, 5), Piece(0, "y", 3, 6))
-    assert read_window(Window(pieces, reverse=False), [genome], DNA, out) == [0, 4]
-    assert DNA.decode(out).tobytes() == b"CGTNCAR"
-    assert read_window(Window(pieces, reverse=True), [genome], DNA, out) == [0, 3]
-    assert DNA.decode(out).tobytes() == b"YTGNACG"  # each piece the other strand, the last one first
-
-
-def test_a_letter_that_is_none_is_named():
-    genome = MemoryGenome("g", {"x": np.frombuffer(b"ACGTACEGT", np.uint8)})
-    with pytest.raises(InputError, match="g, x from base 3: base 5: 'E' is not in the dna alphabet"):
-        read_window(Window((Piece(0, "x", 2, 8),), reverse=False), [genome], DNA, np.empty(6, np.uint8))
 
 
 def test_steps_have_all_their_tokens_and_stages_begin_on_time(corpus):
@@ -204,14 +188,6 @@ def test_the_data_set_is_picklable(corpus):
     _same([data[15, 0]], [_data(corpus)[15, 0]])
 
 
-def test_batches_are_those_of_the_loader(corpus):
-    batches = TrainingBatches(_data(corpus, micro_batch=None), start_step=8, stop_step=12)
-    assert len(batches) == 4
-    assert [tuple(batch["tokens"].shape) for batch in batches] == [(32, 64)] * 2 + [(8, 256)] * 2
-    first = next(iter(batches))
-    assert torch.equal(first["targets"], _data(corpus, micro_batch=None)[8, 0].bases.long())
-
-
 def test_no_window_is_more_than_half_n():
     sequence = random_dna(40_000).copy()
     for start in range(0, 40_000, 500):  # gaps that no block of 1,024 is half full of, but a window of 256 may be
@@ -231,7 +207,9 @@ def test_a_source_of_n_alone_is_refused():
     genome.n_count = lambda contig: np.zeros(49, np.uint16)  # as if the gaps were too scattered to be cut out
     corpus = build_corpus([("S", [genome], None)], SplitConfig())
     curriculum = CurriculumConfig(stages=(Stage(context=256, share=1.0),), tokens_per_step=256, total_tokens=2560)
-    with pytest.raises(InputError, match="g: 64 windows of 256 bases in a row are more than half N"):
+    with pytest.raises(
+        InputError, match=r"g: 64 windows of 256 bases in a row are more than half N \(one of them at c:"
+    ):
         TrainingData(corpus, curriculum, DNA, seed=0)[0, 0]
 
 

@@ -23,7 +23,8 @@ import torch
 
 from dnamamba.corpus import Corpus, open_corpus
 from dnamamba.curriculum import CurriculumConfig, Stage
-from dnamamba.data import TrainingBatches, TrainingData, training_loader
+from dnamamba.data import TrainingData
+from dnamamba.loader import TrainingBatches, training_loader
 from dnamamba.pipelines.alphabet import DNA
 from dnamamba.pipelines.ingest import ingest_arrays
 from dnamamba.pipelines.splits import SplitConfig
