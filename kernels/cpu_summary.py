@@ -18,12 +18,12 @@ def scan_summary(
         _, added, _ = scan_forward(x, dt, A, B, B, None, None, dt_bias, None, reset, dt_softplus)
         return added, time
     # The walk back reads states only for the gradients of A, dt, B and C, which nobody asks for here: zeros will do.
-    batch, _, channels = x.shape
+    batch, length, channels = x.shape
     zeros = torch.zeros(batch, channels, A.shape[1])
-    borders = torch.zeros(borders_shape(*x.shape, A.shape[1]))
+    borders = torch.zeros(borders_shape(batch, length, channels, A.shape[1]))
     grads = scan_backward(
         x, None, torch.zeros_like(x), dt, A, B, B, None, z, dt_bias, zeros, reset, borders, dt_softplus
     )
     added = grads[-1]
-    assert added is not None
-    return added, time
+    assert gamma is not None
+    return gamma, time

@@ -106,6 +106,7 @@ class _Convolution(torch.autograd.Function):
             recent = reset[:, ctx.first :].long()
             hidden = recent.flip(1).cumsum(1).flip(1) > recent
             dtail = dtail.masked_fill(hidden[:, :, None], 0.0)
+        assert dx is not None
         dx[:, ctx.first :] += dtail
         return dx, dweight, dbias, dbefore if ctx.is_given else None, None, None, None, None
 
@@ -179,7 +180,9 @@ def relayed_conv1d(
             f"relayed_conv1d: a piece must hold at least W-1 = {weight.shape[1] - 1} steps, got {x.shape[1]}"
         )
     engine = "reference" if weight.shape[1] > FAST_WIDTH else choose("relayed_conv1d", engine, x, weight, bias, reset)
-    y, tail = _Convolution.apply(x, weight, bias, initial_tail, reset, activation, relay, engine)
+    y, tail = _Convolution.apply(  # type: ignore[no-untyped-call]
+        x, weight, bias, initial_tail, reset, activation, relay, engine
+    )
     return y, tail
 
 
@@ -210,6 +213,9 @@ def relayed_scan(
     check_shape(op, "initial_state", initial_state, (x.shape[0], x.shape[-1], A.shape[-1]), "[B, D, N]")
     engine = choose(op, engine, x, dt, A, B, C, D, z, dt_bias, initial_state, reset)
     if engine != "reference":
-        A, D, dt_bias, initial_state = (None if t is None else t.float() for t in (A, D, dt_bias, initial_state))
-    y, state = _Scan.apply(x, dt, A, B, C, D, z, dt_bias, initial_state, reset, dt_softplus, relay, engine)
+        A = A.float()
+        D, dt_bias, initial_state = (None if t is None else t.float() for t in (D, dt_bias, initial_state))
+    y, state = _Scan.apply(  # type: ignore[no-untyped-call]
+        x, dt, A, B, C, D, z, dt_bias, initial_state, reset, dt_softplus, relay, engine
+    )
     return y, state

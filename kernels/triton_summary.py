@@ -5,7 +5,8 @@ import triton
 from torch import Tensor
 
 from dnamamba.kernels import triton_scan
-from dnamamba.kernels.triton_scan import CARRY_UNROLL, CHUNK_UNROLL, FORWARD, carry_kernel, chunk_kernel
+from dnamamba.kernels.triton_scan import CARRY_UNROLL, FORWARD
+from dnamamba.kernels.triton_scan_chunks import UNROLL, carry_kernel, chunk_kernel
 
 
 def scan_summary(
@@ -33,7 +34,7 @@ def scan_summary(
         x, dt, z, B, A_nd, dt_bias, reset_bytes, states, times,
         size.L, T, chunks, sxb, sdb, szb, sbb,
         SX=sx, SD=sd, SZ=sz, SB=sb, D=size.D, N=size.N, NP=size.NP, NG=size.groups, BD=size.BD,
-        BLOCK=triton_scan.BLOCK, U=CHUNK_UNROLL, PREFETCH=triton_scan._has_ptx(x), SOFTPLUS=dt_softplus,
+        BLOCK=triton_scan.BLOCK, U=UNROLL, PREFETCH=triton_scan._has_ptx(x), SOFTPLUS=dt_softplus,
         ADJOINT=adjoint, EVEN=size.even, num_warps=1,
     )  # fmt: skip
     last = 0 if adjoint else chunks - 1  # the chunk that is walked last

@@ -33,8 +33,8 @@ class SequenceGroup:
     def gather(self, own: Tensor) -> Tensor:
         """Every rank's tensor, [ranks, ...]; of one shape and dtype on all of them."""
         flat = own.detach().contiguous().view(-1).view(torch.uint8)  # as bytes: not every backend knows every dtype
-        everything = torch.empty(self.size * flat.numel(), dtype=torch.uint8, device=own.device)
-        dist.all_gather_into_tensor(everything, flat, group=self.group)
+        everything = torch.empty(self.size, flat.numel(), dtype=torch.uint8, device=own.device)
+        dist.all_gather(list(everything.unbind()), flat, group=self.group)
         return everything.view(own.dtype).view(self.size, *own.shape)
 
     def pass_tail(self, own: Tensor, given: Tensor | None) -> Passage:

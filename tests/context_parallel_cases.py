@@ -1,0 +1,127 @@
+"""Context parallelism against one process, as a script for several: prints the relative errors of every case.
+
+python tests/context_parallel_cases.py RANK WORLD FILE      (FILE: where the processes of one run meet)
+"""
+
+import json
+import sys
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from random_models import random_model, random_tokens
+from torch import Tensor
+
+from dnamamba.data import Batch
+from dnamamba.model import MambaLM, ModelState
+from dnamamba.parallel import SequenceGroup, piece_of, sharing
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+# Rows, length, resets, carried state, recomputation; 37 leaves pieces of 9 and 10 to four processes.
+CASES: dict[str, dict[str, Any]] = {
+    "whole": {"length": 48},
+    "uneven, packed": {"length": 37, "resets": 0.1},
+    "resets at the borders of pieces": {"length": 40, "at": (10, 18, 20, 29, 39)},
+    "carried state": {"length": 37, "state": True, "resets": 0.05},
+    "carried state, recomputed": {"length": 37, "state": True, "recompute": "all"},
+    "pieces as short as the convolution": {"length": 3 * 4, "state": True},
+}
+
+
+def make_batch(case: dict[str, Any]) -> Batch:
+    rows, length = 2, case["length"]
+    tokens = random_tokens(rows, length, seed=1)
+    targets = random_tokens(rows, length, seed=2, vocab=4).long()
+    targets[0, ::5] = -100
+    reset = None
+    if "resets" in case or "at" in case:
+        draw = torch.Generator().manual_seed(3)
+        reset = torch.rand(rows, length, generator=draw) < case.get("resets", 0.0)
+        reset[:, :5] = False  # what came before the sequence is seen by some of it
+        reset[0, list(case.get("at", ()))] = True
+    return Batch(tokens=tokens, targets=targets, reset=reset)
+
+
+def start_of(model: MambaLM, case: dict[str, Any], dtype: torch.dtype) -> ModelState | None:
+    if not case.get("state"):
+        return None
+    draw = torch.Generator().manual_seed(4)
+    zeros = ModelState.zeros(model.config, 2, dtype=dtype)
+    drawn = [torch.randn(t.shape, generator=draw, dtype=dtype).requires_grad_() for t in zeros.tensors()]
+    return ModelState.from_tensors(drawn)
+
+
+def step(model: MambaLM, batch: Batch, state: ModelState | None, final: float) -> dict[str, Tensor]:
+    """Loss and gradients of the model's loss plus `final` times a function of the state after the sequence."""
+    model.zero_grad()
+    loss, count, after = model.loss(batch, state)
+    weights = torch.Generator().manual_seed(5)
+    extra = sum((t * torch.randn(t.shape, generator=weights, dtype=t.dtype)).sum() for t in after.tensors())
+    (loss + final * extra).backward()
+    found = {"loss": loss.detach(), "count": count} | {name: p.grad for name, p in model.named_parameters()}
+    if state is not None:
+        found |= {
+            f"start {i}": torch.zeros_like(t) if t.grad is None else t.grad for i, t in enumerate(state.tensors())
+        }
+    return found | {f"final {i}": t.detach() for i, t in enumerate(after.tensors())}
+
+
+def errors(case: dict[str, Any], dtype: torch.dtype, context: SequenceGroup, rows: slice) -> dict[str, float]:
+    """Relative error of everything a step gives, this process holding one piece of `rows`, against one process."""
+    batch = make_batch(case)
+    torch.manual_seed(0)  # the same weights in every process
+    model = random_model(dtype=dtype, n_layers=2, d_model=16)
+    model.recompute = case.get("recompute", "none")
+    alone = step(model, batch, start_of(model, case, dtype), 0.5)
+    mine = piece_of(batch, context.rank, context.size)
+    mine = {name: None if t is None else t[rows] for name, t in mine.items()}
+    start = start_of(model, case, dtype)
+    state = None if start is None else start.index(rows)
+    if state is not None:
+        state = ModelState.from_tensors([t.detach().requires_grad_() for t in state.tensors()])
+    # The function of the final state is split unevenly among the processes, each of which has a copy of that state.
+    share = 0.5 * (1 if context.size == 1 else (context.rank + 1) / (context.size * (context.size + 1) / 2))
+    with sharing(model, context):
+        ours = step(model, mine, state, share if rows == slice(None) else 0.0)
+    if rows != slice(None):
+        alone = step(model, batch, start_of(model, case, dtype), 0.0)
+    found = {}
+    for name, value in ours.items():
+        exact = alone[name]
+        if name.startswith("final"):
+            exact = exact[rows]
+        elif name.startswith("start"):
+            exact = exact[rows]
+            dist.all_reduce(value, group=context.group)
+        else:
+            dist.all_reduce(value)
+        found[name] = float((value.double() - exact.double()).norm() / exact.double().norm().clamp_min(1e-9))
+    return found
+
+
+def main(rank: int, world: int, file: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=world)
+    everyone = SequenceGroup(dist.group.WORLD)
+    result = {
+        f"{name}, {kind}": errors(case, dtype, everyone, slice(None))
+        for name, case in CASES.items()
+        for kind, dtype in DTYPES.items()
+    }
+    if world == 4:  # data x context: two rows, each cut in two
+        pairs = [dist.new_group([0, 1]), dist.new_group([2, 3])]
+        mine = SequenceGroup(pairs[rank // 2])
+        row = slice(rank // 2, rank // 2 + 1)
+        for name in ("uneven, packed", "carried state"):
+            for kind, dtype in DTYPES.items():
+                result[f"2 x 2, {name}, {kind}"] = errors(CASES[name], dtype, mine, row)
+    worst = {name: max(found.values()) for name, found in result.items()}
+    gathered: list[Any] = [None] * world
+    dist.all_gather_object(gathered, worst)
+    if rank == 0:
+        print(json.dumps({name: max(one[name] for one in gathered) for name in worst}))
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
