@@ -2,7 +2,9 @@
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,13 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
+from dnamamba.carried import CarriedStates
 from dnamamba.checkpoints import Checkpoint
 from dnamamba.curriculum import CurriculumConfig
-from dnamamba.data import MicroBatch, make_batch
+from dnamamba.data import MicroBatch, cut_batch
+from dnamamba.memory import MemoryPlan
 from dnamamba.model import MambaLM
+from dnamamba.model.sliced import sliced_step
 from dnamamba.optimiser import OptimiserConfig, learning_rate
 from dnamamba.pipelines.alphabet import Alphabet
 from dnamamba.replay import stop_for_nan
@@ -27,6 +32,8 @@ class Step:
     loss: Tensor
     norm: Tensor
     learning_rate: float
+    issued: float
+    """When the host was through with it, by the monotonic clock; a CPU has computed it by then."""
 
 
 @dataclass
@@ -62,9 +69,11 @@ class Pretraining(pl.LightningModule):
         alphabet: Alphabet,
         config: OptimiserConfig,
         curriculum: CurriculumConfig,
+        plan: MemoryPlan,
         autocast: torch.dtype | None,
         checkpoint: Checkpoint | None,
         crash_folder: Path,
+        carry_state: bool = False,
     ) -> None:
         """Set up a run, or the rest of one.
 
@@ -73,9 +82,11 @@ class Pretraining(pl.LightningModule):
             alphabet: of the model; says the start token and which targets count.
             config: learning rate and its course.
             curriculum: says how many tokens and steps there are.
+            plan: says how long slices of a window are.
             autocast: dtype of matrix products, or None for float32 throughout.
             checkpoint: what to go on from.
             crash_folder: where the step goes that made a loss or gradient that is no number.
+            carry_state: hand the state after a row on to the same row of the next step.
         """
         super().__init__()
         self.automatic_optimization = False
@@ -83,12 +94,16 @@ class Pretraining(pl.LightningModule):
         self.alphabet = alphabet
         self.config = config
         self.curriculum = curriculum
+        self.plan = plan
         self.autocast = autocast
         self.crash_folder = crash_folder
         self.start_step = checkpoint.step if checkpoint else 0
         self.status = Status(step=self.start_step, tokens=self.start_step * curriculum.tokens_per_step)
         self.step_done = False
         """Whether the micro-batch that was just trained on was the last one of its step."""
+        self.within_step: list[Callable[[float], None]] = []
+        """Called with the share of the optimiser step that is done, slice by slice."""
+        self._carried = CarriedStates(checkpoint.tensors if checkpoint else {}) if carry_state else None
         self._checkpoint = checkpoint
         self._began = self._step_ended = 0.0
         self._loss = self._count = torch.zeros(())
@@ -119,16 +134,30 @@ class Pretraining(pl.LightningModule):
             self._count = torch.zeros((), device=self.device, dtype=torch.int64)
             self._batches = []
         self._batches.append(batch)
-        inputs = make_batch(batch.bases, batch.reset, self.alphabet)
-        with torch.autocast(self.device.type, self.autocast or torch.bfloat16, enabled=self.autocast is not None):
-            loss, count, _ = self.model.loss(inputs)  # type: ignore[arg-type]
-        # Over all positions of the step, those without a target too: so a step's weight does not hang on how it is cut.
-        self.manual_backward(loss / self.curriculum.tokens_per_step)
-        self._loss += loss.detach()
+        first = self.curriculum.at(batch.step).step == 0
+        loss, count, after = sliced_step(
+            self.model,
+            partial(cut_batch, batch, self.alphabet),  # type: ignore[arg-type]
+            batch.context,
+            self.plan[batch.context].slice_length,
+            # Over all positions of the step, those without a target too: so its weight does not hang on how it is cut.
+            scale=1 / self.curriculum.tokens_per_step,
+            state=self._carried.before(batch, first) if self._carried else None,
+            autocast=self.autocast,
+            backward=self.manual_backward,
+            progress=partial(self._tell, batch),
+        )
+        if self._carried:
+            self._carried.keep(batch, after)
+        self._loss += loss
         self._count += count
         self.step_done = batch.micro == batch.micros - 1
         if self.step_done:
             self._move_weights(batch)
+
+    def _tell(self, batch: MicroBatch, share: float) -> None:
+        for listen in self.within_step:
+            listen((batch.micro + share) / batch.micros)
 
     def _move_weights(self, batch: MicroBatch) -> None:
         optimiser = self._optimiser()
@@ -140,8 +169,9 @@ class Pretraining(pl.LightningModule):
         optimiser.found_inf = (~(loss.isfinite() & norm.isfinite())).float()  # type: ignore[attr-defined]
         self.optimizers().step()  # type: ignore[union-attr]
         optimiser.zero_grad(set_to_none=True)
+        issued = time.monotonic()
         self.settle()
-        self._unsettled = Step(tuple(self._batches), loss, norm, optimiser.param_groups[0]["lr"])
+        self._unsettled = Step(tuple(self._batches), loss, norm, optimiser.param_groups[0]["lr"], issued)
         status, tokens = self.status, self.curriculum.tokens_per_step
         status.step, status.tokens, status.context = batch.step + 1, (batch.step + 1) * tokens, batch.context
         if status.step in {self.start_step + 1, *self.curriculum.borders}:
@@ -161,7 +191,8 @@ class Pretraining(pl.LightningModule):
         loss, norm = float(step.loss), float(step.norm)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             stop_for_nan(self.crash_folder, self.model, step.batches, loss, norm)
-        now, status, done = time.monotonic(), self.status, step.batches[0].step + 1
+        status, done = self.status, step.batches[0].step + 1
+        now = time.monotonic() if self.device.type == "cuda" else step.issued
         tokens = self.curriculum.tokens_per_step
         status.tokens_per_second = tokens / max(now - self._step_ended, 1e-9)
         self._step_ended = now
@@ -185,11 +216,11 @@ class Pretraining(pl.LightningModule):
             self._step_ended = time.monotonic()
 
     def checkpoint_tensors(self) -> dict[str, Tensor]:
-        """Weights and moments, named as `restore_moments` and `load_state_dict` want them back."""
+        """Weights, moments and carried states, named as those who put them back want them."""
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         for index, moments in self._optimiser().state_dict()["state"].items():
             tensors |= {f"optimiser.{index}.{name}": torch.as_tensor(value) for name, value in moments.items()}
-        return tensors
+        return tensors | (self._carried.tensors() if self._carried else {})
 
     def _optimiser(self) -> torch.optim.Optimizer:
         optimiser = self.optimizers(use_pl_optimizer=False)

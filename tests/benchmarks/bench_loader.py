@@ -1,37 +1,36 @@
-"""Rate of the training loader, from a store on disk to batches, beside copying the same windows out of a memory map.
+"""Rate of the training loader, from a store on disk to micro-batches, beside copying the windows out of a memory map.
 
-    python tests/benchmarks/bench_loader.py [--bases 100_000_000] [--workers 2] [--repeats 5] [--json FILE]
+    python tests/benchmarks/bench_loader.py [--bases 100_000_000] [--repeats 5] [--json FILE]
 
-One contig of random letters with a gap and soft mask, split 80/10/10, a store warm in the page cache. `micro-batches`
-are what the workers deliver (one byte a base), `batches` what the model reads: inputs and int64 targets, made of them
-in the main process.
+One contig of random letters with a gap and soft mask, split 80/10/10, a store warm in the page cache. `direct` reads in
+the consumer itself, `thread` ahead of it in a thread, `2 workers` ahead of it in two processes. The consumer touches
+each micro-batch and does no more. What a GPU makes of it is bench_data_wait.py's.
 """
 
 import argparse
-import json
 import platform
 import statistics
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 
 import numpy as np
 import torch
+from result_lines import ResultLines
 
 from dnamamba.corpus import Corpus, open_corpus
 from dnamamba.curriculum import CurriculumConfig, Stage
 from dnamamba.data import TrainingData
-from dnamamba.loader import TrainingBatches, training_loader
+from dnamamba.loader import ReadAhead, training_loader
 from dnamamba.pipelines.alphabet import DNA
 from dnamamba.pipelines.ingest import ingest_arrays
 from dnamamba.pipelines.splits import SplitConfig
 
-CONTEXTS = (2**10, 2**14, 2**17, 2**20)
+CONTEXTS = (2**10, 2**12, 2**14, 2**16, 2**18, 2**20)
+WAYS = {"direct": (0, False), "thread": (0, True), "2 workers": (2, True)}
 TOKENS_PER_STEP = 2**22
-GOAL = 200e6
+GOALS = {2**10: 20e6, 2**20: 200e6}
 
 
 def contig(length: int) -> np.ndarray:
@@ -42,22 +41,22 @@ def contig(length: int) -> np.ndarray:
     return letters
 
 
-def rate(corpus: Corpus, context: int, workers: int, *, steps: int, batches: bool) -> float:
-    """Bases a second, from the second step on: starting the workers is not counted."""
+def rate(corpus: Corpus, context: int, steps: int, workers: int, ahead: bool) -> float:
+    """Bases a second, from the fifth step on: the workers have started and their queues are full by then."""
     curriculum = CurriculumConfig(
         stages=(Stage(context=context, share=1.0),),
         tokens_per_step=TOKENS_PER_STEP,
         total_tokens=TOKENS_PER_STEP * (steps + 4),
     )
-    rows = max(1, 2**20 // context)
-    data = TrainingData(corpus, curriculum, DNA, micro_batch={context: rows}, seed=0)
-    stream = TrainingBatches(data, workers=workers) if batches else training_loader(data, workers=workers)
+    data = TrainingData(corpus, curriculum, DNA, micro_batch={context: max(1, 2**20 // context)}, seed=0)
+    loader = training_loader(data, workers=workers)
     bases, start = 0, 0.0
-    for number, one in enumerate(stream):
-        if number * rows * context == 4 * TOKENS_PER_STEP:  # the workers' queues are full by now, and stay so
+    for one in ReadAhead(loader, torch.device("cpu")) if ahead else loader:
+        if one.step == 4 and one.micro == 0:
             start = time.perf_counter()
         if start:
-            bases += one["tokens"].numel() if batches else one.bases.numel()
+            bases += one.bases.numel()
+            one.bases[0, 0].item()
     return bases / (time.perf_counter() - start)
 
 
@@ -78,51 +77,31 @@ def median(function: Callable[[], float], repeats: int) -> float:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bases", type=int, default=100_000_000)
-    parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    lines = []
+    lines = ResultLines("loader", arguments.json, platform.processor() or platform.machine())
     with tempfile.TemporaryDirectory() as folder:
         letters = contig(arguments.bases)
         letters.tofile(Path(folder) / "plain")
         ingest_arrays([("chr1", "", letters)], Path(folder) / "store.zarr", assembly="random", simulated=True)
         corpus = open_corpus([f"{folder}/store.zarr"], SplitConfig())
-        print(f"M bases/s, {arguments.workers} workers, median of {arguments.repeats}; torch {torch.__version__}")
-        print(f"{'context':>9} {'micro-batches':>14} {'batches':>8} {'memory map, 1 process':>22}")
+        print(f"M bases/s, median of {arguments.repeats}; torch {torch.__version__}")
+        print(f"{'context':>9} " + "".join(f"{way:>11}" for way in WAYS) + f"{'memory map, 1 process':>23}")
         for context in CONTEXTS:
-            micro, whole = (
-                median(
-                    lambda b=batches, c=context: rate(corpus, c, arguments.workers, steps=arguments.steps, batches=b),
-                    arguments.repeats,
+            limit = median(lambda c=context: memory_map(Path(folder) / "plain", c, arguments.steps), arguments.repeats)
+            found = {}
+            for way, (workers, ahead) in WAYS.items():
+                found[way] = median(
+                    lambda c=context, w=workers, a=ahead: rate(corpus, c, arguments.steps, w, a), arguments.repeats
                 )
-                for batches in (False, True)
+                lines.write(
+                    f"{context} {way}", "micro_batches_bases_per_s", "bases/s", found[way],
+                    {"numpy memory map, copy only, 1 process": round(limit)}, GOALS.get(context), "the least wanted",
+                )  # fmt: skip
+            print(
+                f"{context:9,} " + "".join(f"{value / 1e6:11.0f}" for value in found.values()) + f"{limit / 1e6:23.0f}",
+                flush=True,
             )
-            rival = median(lambda c=context: memory_map(Path(folder) / "plain", c, arguments.steps), arguments.repeats)
-            print(f"{context:9,} {micro / 1e6:14.0f} {whole / 1e6:8.0f} {rival / 1e6:22.0f}", flush=True)
-            for metric, value in (("micro_batches_bases_per_s", micro), ("batches_bases_per_s", whole)):
-                lines.append(
-                    {
-                        "bench": "loader",
-                        "case": f"{context} {arguments.workers} workers",
-                        "metric": metric,
-                        "unit": "bases/s",
-                        "ours": round(value),
-                        "rivals": {"numpy memory map, copy only, 1 process": round(rival)},
-                        "limit": GOAL if context == 2**20 else None,
-                        "limit_is": "least" if context == 2**20 else None,
-                        "device": platform.processor() or platform.machine(),
-                        "python": platform.python_version(),
-                        "torch": torch.__version__,
-                        "triton": None,
-                        "commit": commit,
-                        "date": date.today().isoformat(),
-                    }
-                )
-    if arguments.json:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        with arguments.json.open("a") as out:
-            out.writelines(json.dumps(line) + "\n" for line in lines)
