@@ -169,6 +169,18 @@ def test_works_inside_activation_checkpointing_and_autocast():
     assert all(torch.equal(nested[name], tensor) for name, tensor in plain.items())
 
 
+def test_a_compiled_caller_gets_the_same_numbers():
+    model, tokens = random_model(n_layers=1), random_tokens(1, 20)
+    model.recompute = "cheap"
+    weights = list(model.parameters())
+    compiled = torch.compile(
+        lambda tokens: model.loss({"tokens": tokens, "targets": tokens.long()})[0], backend="eager"
+    )
+    ours = torch.autograd.grad(compiled(tokens), weights)
+    theirs = torch.autograd.grad(model.loss({"tokens": tokens, "targets": tokens.long()})[0], weights)
+    assert all(relative_error(a, b) < 1e-5 for a, b in zip(ours, theirs, strict=True))
+
+
 def test_frozen_weights_get_no_gradient_and_do_not_change_the_others():
     block, reset, inputs = _inputs()
     x = inputs["x"].requires_grad_()
