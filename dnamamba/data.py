@@ -4,7 +4,7 @@ What travels from a worker is one byte a base (`bases`) and, for packed windows,
 model reads is made of it on the device, where widening to int64 costs nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypedDict
 
 import numpy as np
@@ -14,10 +14,11 @@ from torch.utils.data import Dataset
 from dnamamba.corpus import Corpus
 from dnamamba.curriculum import CurriculumConfig
 from dnamamba.errors import InputError
+from dnamamba.lanes import LaneIndex, LaneOrder, read_lanes
 from dnamamba.pipelines.alphabet import Alphabet
 from dnamamba.reading import Tokens, read_windows
 from dnamamba.sampling import Int64
-from dnamamba.windows import WindowOrder
+from dnamamba.windows import WindowIndex, WindowOrder
 
 IGNORED = -100
 """Target that the loss passes over."""
@@ -41,6 +42,8 @@ class MicroBatch(NamedTuple):
     """Tokens of the DNA itself, uint8 [B, L]."""
     reset: torch.Tensor | None
     """True at the first base of each piece, bool [B, L]; None when every window is one piece."""
+    before: torch.Tensor | None = None
+    """Token before each row, uint8 [B], where rows go on where those of the step before stopped; else None."""
 
 
 class Batch(TypedDict):
@@ -54,23 +57,33 @@ class Batch(TypedDict):
     """bool [B, L]: True where a piece starts; None when every row is one piece."""
 
 
-def make_batch(bases: torch.Tensor, reset: torch.Tensor | None, alphabet: Alphabet) -> Batch:
+def make_batch(
+    bases: torch.Tensor, reset: torch.Tensor | None, alphabet: Alphabet, before: torch.Tensor | None = None
+) -> Batch:
     """Shift bases into inputs and targets.
 
     Args:
         bases: uint8 tokens [B, L].
         reset: bool [B, L], True at the first base of each piece, or None.
         alphabet: says the start token and which tokens count.
+        before: uint8 token before each row, [B]; None where the rows start anew.
     """
     tokens = torch.empty_like(bases)
     tokens[:, 1:] = bases[:, :-1]
-    tokens[:, 0] = alphabet.start
+    tokens[:, 0] = alphabet.start if before is None else before
     if reset is not None:
         tokens.masked_fill_(reset, alphabet.start)
     targets = bases.long()
     if len(alphabet.targets) < alphabet.size:  # the tokens that count are the first ones of an alphabet
         targets.masked_fill_(bases >= len(alphabet.targets), IGNORED)
     return Batch(tokens=tokens, targets=targets, reset=reset)
+
+
+def cut_batch(batch: MicroBatch, alphabet: Alphabet, start: int, end: int) -> Batch:
+    """Columns [start, end) of the batch that the model reads, the rest of it never made."""
+    reset = None if batch.reset is None else batch.reset[:, start:end].contiguous()
+    before = batch.bases[:, start - 1] if start else batch.before
+    return make_batch(batch.bases[:, start:end], reset, alphabet, before)
 
 
 class Layout(NamedTuple):
@@ -99,6 +112,7 @@ class TrainingData(Dataset[MicroBatch]):
         micro_batch: Mapping[int, int] | None = None,
         seed: int,
         reverse_complement: bool = True,
+        carry_state: bool = False,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
@@ -112,6 +126,7 @@ class TrainingData(Dataset[MicroBatch]):
             seed: of the run; the order of the windows and the strand of each follow from it.
             reverse_complement: read half of the windows from the other strand. Bytes have no strands: it does nothing
                 there.
+            carry_state: every row goes on where that of the step before stopped, as lanes.py says.
             rank: of this data-parallel process. It takes samples rank, rank + world_size ... of every optimiser step,
                 so that all ranks together read what one alone would read.
             world_size: number of such processes.
@@ -134,23 +149,26 @@ class TrainingData(Dataset[MicroBatch]):
             if size < 1:
                 raise InputError(f"micro-batch of context {context:,}: want 1 window or more, got {size}")
         has_strands = bool((alphabet.complement != np.arange(alphabet.size)).any())
-        self.orders = tuple(
-            WindowOrder(
-                corpus.sources(stage.context, leave_n_out=alphabet.n is not None),
-                stage.context,
-                seed=seed,
-                stage=number,
-                reverse_complement=reverse_complement and has_strands,
-            )
-            for number, stage in enumerate(curriculum.stages)
-        )
+        strands = reverse_complement and has_strands
+        orders: list[WindowOrder | LaneOrder] = []
+        for number, context in enumerate(stage.context for stage in curriculum.stages):
+            sources = corpus.sources(context, leave_n_out=alphabet.n is not None)
+            if carry_state:
+                lanes = curriculum.tokens_per_step // context
+                orders.append(
+                    LaneOrder(sources, context, lanes=lanes, seed=seed, stage=number, reverse_complement=strands)
+                )
+            else:
+                orders.append(WindowOrder(sources, context, seed=seed, stage=number, reverse_complement=strands))
+        self.orders = tuple(orders)
 
     def layout(self) -> list[Layout]:
         """One row a stage and source."""
         rows = []
         for stage, steps, order in zip(self.curriculum.stages, self.curriculum.stage_steps, self.orders, strict=True):
             total = sum(group.weight for group in self.corpus.groups)
-            for group, index in zip(self.corpus.groups, order.indices, strict=True):
+            indices: Sequence[WindowIndex | LaneIndex] = order.indices
+            for group, index in zip(self.corpus.groups, indices, strict=True):
                 tokens = steps * self.curriculum.tokens_per_step * group.weight / total
                 rows.append(Layout(stage.context, group.name, index.bases, tokens / index.bases, index.packed_share))
         return rows
@@ -170,24 +188,27 @@ class TrainingData(Dataset[MicroBatch]):
         size, per_rank = self.micro_batch[place.context], self._per_rank(place.context)
         mine = np.arange(micro * size, min((micro + 1) * size, per_rank), dtype=np.int64)
         samples = (place.step * per_rank + mine) * self.world_size + self.rank
-        bases, reset = self.read(place.stage, samples)
+        bases, reset, before = self.read(place.stage, samples)
         return MicroBatch(
-            step, place.stage, place.context, micro, self.micros(step), torch.from_numpy(samples), bases, reset
+            step, place.stage, place.context, micro, self.micros(step), torch.from_numpy(samples), bases, reset, before
         )
 
-    def read(self, stage: int, samples: Int64) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Read samples of a stage by their global numbers: bases uint8 [B, L], and reset bool [B, L] or None."""
+    def read(self, stage: int, samples: Int64) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        """Read samples of a stage by their global numbers: `bases`, `reset` and `before` of their micro-batch."""
         order = self.orders[stage]
         bases = torch.empty(len(samples), order.context, dtype=torch.uint8)
+        if isinstance(order, LaneOrder):
+            before, marks = read_lanes(order.windows(samples), self.corpus.assemblies, self.alphabet, bases.numpy())
+            return bases, None if marks is None else torch.from_numpy(marks), torch.from_numpy(before)
         starts = read_windows(order.windows(samples), self.corpus.assemblies, self.alphabet, bases.numpy())
         if self.alphabet.n is not None:
             self._replace_unknown(order, samples, bases.numpy(), starts)
         if all(len(one) == 1 for one in starts):
-            return bases, None
+            return bases, None, None
         reset = torch.zeros(len(samples), order.context, dtype=torch.bool)
         for row, one in zip(reset.numpy(), starts, strict=True):
             row[list(one)] = True
-        return bases, reset
+        return bases, reset, None
 
     def _replace_unknown(self, order: WindowOrder, samples: Int64, rows: Tokens, starts: list[tuple[int, ...]]) -> None:
         """Put in place of each window that is more than half N the first of its stand-ins that is not."""

@@ -116,9 +116,10 @@ class _Thread(Thread):
         with torch.cuda.stream(self._stream):
             bases = batch.bases.pin_memory().to(self._device, non_blocking=True)
             reset = None if batch.reset is None else batch.reset.pin_memory().to(self._device, non_blocking=True)
+            before = None if batch.before is None else batch.before.pin_memory().to(self._device, non_blocking=True)
             done = torch.cuda.Event()  # type: ignore[no-untyped-call]
             done.record(self._stream)
-        return batch._replace(bases=bases, reset=reset), done
+        return batch._replace(bases=bases, reset=reset, before=before), done
 
     def stop(self) -> None:
         self._unwanted.set()
@@ -135,7 +136,7 @@ def _receive(batch: MicroBatch, copied: torch.cuda.Event | None) -> MicroBatch:
     if copied is not None:
         stream = torch.cuda.current_stream(batch.bases.device)
         stream.wait_event(copied)
-        for tensor in (batch.bases, batch.reset):
+        for tensor in (batch.bases, batch.reset, batch.before):
             if tensor is not None:
                 tensor.record_stream(stream)
     return batch
@@ -163,4 +164,4 @@ class TrainingBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         for one in self.micro_batches:
-            yield make_batch(one.bases, one.reset, self.alphabet)
+            yield make_batch(one.bases, one.reset, self.alphabet, one.before)

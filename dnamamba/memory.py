@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -39,8 +39,17 @@ class Portion:
     """Tokens of a window that have a graph at a time; from the context on nothing is sliced."""
 
 
+MemorySetting = Literal["auto", "fast", "lean"]
+
 MemoryPlan = dict[int, Portion]
 """Context -> its portion. Part of every checkpoint: another cut would round otherwise."""
+
+
+def describe(context: int, portion: Portion) -> str:
+    """A portion in words."""
+    if portion.slice_length >= context:
+        return f"{portion.rows:,} window{'s' if portion.rows > 1 else ''} at a time"
+    return f"slices of {portion.slice_length:,} at a time"
 
 
 def plan_to_json(plan: MemoryPlan) -> dict[str, list[int]]:

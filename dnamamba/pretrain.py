@@ -25,6 +25,7 @@ from dnamamba.evaluate import Difference, Score, choose_targets, compare, summar
 from dnamamba.letters import vocabulary_of
 from dnamamba.loader import ReadAhead, training_loader
 from dnamamba.markov import fit_markov
+from dnamamba.memory import MemoryPlan, describe, plan_by_tokens, plan_from_json, plan_memory, plan_to_json
 from dnamamba.model import MambaLM
 from dnamamba.model_directory import save
 from dnamamba.pipelines.alphabet import ALPHABETS
@@ -125,17 +126,17 @@ def train(
     torch.manual_seed(config.run.seed)
     model = MambaLM(config.model)
     model.vocabulary = vocabulary_of(alphabet)
-    model.recompute = config.run.recompute
-    tokens = config.run.micro_batch_tokens or (2**20 if device.type == "cuda" else 2**15)
-    if checkpoint:
-        tokens = int(checkpoint.state["micro_batch_tokens"])  # another cut would round otherwise
-    micro_batch = {stage.context: max(1, tokens // stage.context) for stage in config.curriculum.stages}
-    data = TrainingData(
-        corpus, config.curriculum, alphabet, micro_batch=micro_batch, seed=config.run.seed,
-        reverse_complement=config.run.reverse_complement,
-    )  # fmt: skip
+    model.to(device)
     autocast = autocast_dtype(config.run.precision, device)
-    module = Pretraining(model, alphabet, config.optimiser, config.curriculum, autocast, checkpoint, out / "stopped")
+    plan = _plan(config, model, autocast, checkpoint)
+    data = TrainingData(
+        corpus, config.curriculum, alphabet, micro_batch={context: one.rows for context, one in plan.items()},
+        seed=config.run.seed, reverse_complement=config.run.reverse_complement, carry_state=config.run.carry_state,
+    )  # fmt: skip
+    module = Pretraining(
+        model, alphabet, config.optimiser, config.curriculum, plan, autocast, checkpoint, out / "stopped",
+        config.run.carry_state,
+    )  # fmt: skip
     total = config.curriculum.total_steps
     parameters = sum(p.numel() for p in model.parameters())
     say(
@@ -145,7 +146,7 @@ def train(
     )
 
     def keep(at: Pretraining) -> None:
-        state = {"micro_batch_tokens": tokens}  # the genomes are checked against the run's splits.json
+        state = {"memory_plan": plan_to_json(plan)}  # the genomes are checked against the run's splits.json
         save_checkpoint(
             out / "checkpoints", at.status.step, at.checkpoint_tensors(), state, config.run.keep_checkpoints
         )
@@ -154,7 +155,8 @@ def train(
 
     for row in data.layout():
         packed = f", {row.packed:.0%} of it in packed windows" if row.packed > 0.01 else ""
-        say(f"context {format_size(row.context)}: {row.epochs:.2f} epochs of {row.bases:,} bases{packed}")
+        at_a_time = describe(row.context, plan[row.context])
+        say(f"context {format_size(row.context)}: {row.epochs:.2f} epochs of {row.bases:,} bases{packed}; {at_a_time}")
     saver = Saver(keep, config.run.checkpoint_minutes, set(config.curriculum.borders))
     steps = validation_steps(config.curriculum, config.evaluation.points)
     validation = Validation(corpus, config.contexts, config.evaluation, steps)
@@ -170,6 +172,22 @@ def train(
         )
     module.model.to(device)
     return module
+
+
+def _plan(
+    config: PretrainConfig, model: MambaLM, autocast: torch.dtype | None, checkpoint: Checkpoint | None
+) -> MemoryPlan:
+    """What goes through the model at a time, and what its backward computes again."""
+    recompute = config.run.recompute
+    if recompute == "auto":
+        recompute = "cheap" if model.device.type == "cuda" else "none"
+    model.recompute = recompute
+    if checkpoint:
+        return plan_from_json(checkpoint.state["memory_plan"])  # another cut would round otherwise
+    windows = {stage.context: config.curriculum.tokens_per_step // stage.context for stage in config.curriculum.stages}
+    if config.run.micro_batch_tokens:
+        return plan_by_tokens(windows, config.run.micro_batch_tokens)
+    return plan_memory(model, windows, config.run.memory, autocast=autocast)
 
 
 def _trainer(out: Path, device: torch.device, callbacks: list[pl.Callback]) -> pl.Trainer:

@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from pathlib import Path
+from typing import Literal
 
 from dnamamba.config import from_dict, read_yaml, with_overrides
 from dnamamba.curriculum import CurriculumConfig
 from dnamamba.device import Device, Precision
 from dnamamba.errors import InputError
 from dnamamba.evaluate import EvaluationConfig
+from dnamamba.memory import MemorySetting
 from dnamamba.model import ModelConfig
 from dnamamba.optimiser import OptimiserConfig
 from dnamamba.pipelines.simulate.config import SimulateConfig
@@ -19,17 +22,26 @@ CONFIGS = Path(__file__).parent / "configs"
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """How a run is carried out. Only seed, precision, micro-batch and strands change what is learned."""
+    """How a run is carried out. Only seed, precision, strands and carry_state change what is learned, and rounding by
+    what goes through the model at a time."""
 
     seed: int = 0
     """Fixes weights, windows and strands."""
     device: Device = "auto"
     precision: Precision = "auto"
     """bfloat16 for matrix products where the device has it; weights, residual stream and states are float32 always."""
+    memory: float | MemorySetting = "auto"
+    """How much goes through the model at a time, found from the device's memory: "fast" takes nearly all that is free,
+    "auto" leaves a quarter of it, "lean" takes as little as is possible at good speed; a number is GB of a GPU. Windows
+    that do not fit are trained in slices, which changes no gradient."""
     micro_batch_tokens: int | None = None
-    """Tokens that go through the model at once; none: 2^15 on a CPU, 2^20 on a GPU. One window at the least."""
-    recompute: bool = False
-    """Keep only the blocks' inputs and compute the rest again in the backward: less memory, a third more work."""
+    """Tokens at a time, in place of what `memory` finds."""
+    recompute: Literal["auto", "none", "cheap", "all"] = "auto"
+    """What a block's backward computes again in place of keeping it (docs/model.md): the same numbers from less memory.
+    auto: "cheap" on a GPU, "none" on a CPU."""
+    carry_state: bool = False
+    """Let every window of a step go on where one of the step before stopped, and hand the model's state on to it: the
+    effective context is the chromosome, at the memory of one window. A window is then no random sample."""
     workers: int | None = None
     """Processes that read windows; 0 reads in a thread of the training process; none: 2 beside a GPU when there are
     4 cores or more, else 0. What is read is the same."""
@@ -43,6 +55,8 @@ class RunConfig:
             value = getattr(self, key)
             if value is not None and value < least:
                 raise InputError(f"run.{key}: want {least} or more, got {value}")
+        if not isinstance(self.memory, str) and not 0 < self.memory < inf:
+            raise InputError(f"run.memory: want fast, auto, lean or GB above 0, got {self.memory}")
         if self.checkpoint_minutes <= 0:
             raise InputError(f"run.checkpoint_minutes: want above 0, got {self.checkpoint_minutes}")
 

@@ -109,7 +109,7 @@ def test_no_base_comes_from_a_held_out_part(corpus):
 def test_reset_marks_each_piece_and_nothing_else(corpus):
     data = _data(corpus)
     samples = np.arange(200)
-    bases, reset = data.read(0, samples)
+    bases, reset, _ = data.read(0, samples)
     for row, mark, window in zip(bases, reset, data.orders[0].windows(samples), strict=True):
         lengths = [piece.end - piece.start for piece in window.pieces]
         lengths = lengths[::-1] if window.reverse else lengths

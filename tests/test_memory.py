@@ -12,6 +12,7 @@ from dnamamba.footprint import Footprint, measure_footprint
 from dnamamba.memory import (
     MARGIN,
     Portion,
+    describe,
     largest_piece,
     plan_by_tokens,
     plan_from_json,
@@ -128,3 +129,9 @@ def test_a_probe_that_does_not_fit_is_halved(monkeypatch):
     _allocator(monkeypatch, no_card)
     with pytest.raises(InputError, match="does not hold a training step of 1,024 tokens"):
         measure_footprint(random_model(), 2**20, None)
+
+
+def test_a_portion_in_words():
+    assert describe(2**10, Portion(512, 2**10)) == "512 windows at a time"
+    assert describe(2**20, Portion(1, 2**20)) == "1 window at a time"
+    assert describe(2**20, Portion(1, 2**17)) == "slices of 131,072 at a time"
