@@ -26,11 +26,13 @@ class TrainingProgress(pl.Callback):
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._last_line = 0.0
-        self._began = 0.0
-        self._first_step = 0
+        self._began = self._step_began = 0.0
+        self._first_step = self._step = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        self._began, self._last_line, self._first_step = time.monotonic(), time.monotonic(), pl_module.start_step
+        self._began = self._last_line = self._step_began = time.monotonic()
+        self._first_step = self._step = pl_module.start_step
+        pl_module.within_step.append(self._show_share)
         if self._console.is_terminal:
             columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("left"))
             self._bar = Progress(*columns, TimeRemainingColumn(), console=self._console)
@@ -41,6 +43,7 @@ class TrainingProgress(pl.Callback):
         if not pl_module.step_done:
             return
         status = pl_module.status
+        self._step, self._step_began = status.step, time.monotonic()
         text = (
             f"step {status.step:,}/{self.total_steps:,}  context {format_size(status.context)}  "
             f"loss {status.loss:.4f}  perplexity {status.perplexity:.3f}  {_rate(status.tokens_per_second)} tokens/s  "
@@ -54,6 +57,15 @@ class TrainingProgress(pl.Callback):
                 (time.monotonic() - self._began) / (status.step - self._first_step) * (self.total_steps - status.step)
             )
             print(f"{text}  left {_clock(left)}", file=sys.stderr, flush=True)
+
+    def _show_share(self, share: float) -> None:
+        """Move on within a step, which is minutes long where a chromosome is one window."""
+        now = time.monotonic()
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=self._step + share)
+        elif now - max(self._last_line, self._step_began) > PLAIN_EVERY:
+            self._last_line = now
+            print(f"step {self._step + 1:,}/{self.total_steps:,}  {share:.0%} of it done", file=sys.stderr, flush=True)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         self._stop()

@@ -26,7 +26,9 @@ def test_a_run_in_slices_learns_what_a_run_in_whole_windows_does(tmp_path, monke
 
     monkeypatch.setattr(TrainingProgress, "on_train_start", listen)
     monkeypatch.setattr(TrainingProgress, "on_train_batch_end", lambda self, *args, **kwargs: None)
-    sliced, whole = _run(tmp_path / "sliced", 100), _run(tmp_path / "whole", 1024)
+    sliced = _run(tmp_path / "sliced", 100)
+    monkeypatch.undo()
+    whole = _run(tmp_path / "whole", 1024)
     ours, theirs = ([row for row in read_log(run / "logs") if "loss" in row] for run in (sliced, whole))
     for name in ("loss", "gradient_norm"):
         assert [row[name] for row in ours] == pytest.approx([row[name] for row in theirs], rel=2e-3)
@@ -34,6 +36,17 @@ def test_a_run_in_slices_learns_what_a_run_in_whole_windows_does(tmp_path, monke
     assert plan == {"64": [1, 64], "256": [1, 100]}
     assert set(told) == set(range(40))
     for shares in told.values():
-        once = shares[: len(shares) // 2] if shares.count(1) == 2 else shares  # both runs were heard
-        assert once == sorted(once)
-        assert once[-1] == pytest.approx(1)
+        assert shares == sorted(shares)
+        assert shares[-1] == pytest.approx(1)
+    assert (len(told[0]), len(told[39])) == (16, 4 * 5)  # 16 windows; 4 windows in 3 slices, 2 of them taken twice
+
+
+def test_a_long_step_is_shown_before_it_ends(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("dnamamba.progress.PLAIN_EVERY", 0.0)
+    _run(tmp_path / "sliced", 100)
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("step 40/40")]
+    shares = [int(line.split()[2].rstrip("%")) for line in lines[:-1]]
+    assert shares == sorted(shares)
+    assert len(shares) == 4 * 5
+    assert all(line.endswith("% of it done") for line in lines[:-1])
+    assert "loss" in lines[-1]
