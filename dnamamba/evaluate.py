@@ -41,13 +41,17 @@ class EvaluationConfig:
     """Points of the curve over the whole training, about evenly spread."""
     seed: int = 0
     """Which windows are drawn."""
+    early_stop: int | None = None
+    """Stop after this many points of the curve in a row without a better one, and take the best point's weights. None
+    goes to the end and takes the last ones."""
 
     def __post_init__(self) -> None:
         if any(context < 2 for context in self.contexts):
             raise InputError(f"evaluation.contexts: want 2 bases or more each, got {list(self.contexts)}")
-        for key in ("targets", "targets_while_training", "points"):
-            if getattr(self, key) < 1:
-                raise InputError(f"evaluation.{key}: want 1 or more, got {getattr(self, key)}")
+        for key in ("targets", "targets_while_training", "points", "early_stop"):
+            value = getattr(self, key)
+            if value is not None and value < 1:
+                raise InputError(f"evaluation.{key}: want 1 or more, got {value}")
 
 
 class Difference(NamedTuple):
@@ -100,17 +104,27 @@ def target_losses(
     model.eval()
     losses = []
     for batch in evaluation_batches(corpus, blocks, context, alphabet, batch_tokens=batch_tokens):
-        tokens, targets = batch["tokens"].to(model.device), batch["targets"].to(model.device)
         size = blocks[0].end - blocks[0].start
+        tokens, wanted = batch["tokens"].to(model.device), batch["targets"][:, -size:].to(model.device)
         with torch.autocast(model.device.type, autocast or torch.bfloat16, enabled=autocast is not None):
-            features, _ = model.backbone(tokens)
-        logits = F.linear(features[:, -size:].float(), weight.float())
-        wanted = targets[:, -size:]
+            features = _last_features(model, tokens, size, batch_tokens)
+        logits = F.linear(features.float(), weight.float())
         nll = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none", ignore_index=-100)
         nll = nll.view_as(wanted).double().masked_fill(wanted < 0, math.nan)
         losses.append(nll.cpu().numpy())
     model.train(was_training)
     return np.concatenate(losses)
+
+
+def _last_features(model: MambaLM, tokens: torch.Tensor, size: int, piece: int) -> torch.Tensor:
+    """Features of the last `size` tokens. Of windows longer than `piece` the rest goes by in pieces, for its state."""
+    state, first = None, tokens.shape[1] - size
+    if tokens.shape[1] > piece:
+        for part in torch.split(tokens[:, :first], piece, 1):
+            _, state = model.backbone(part, state)
+        tokens = tokens[:, first:]
+    features: torch.Tensor = model.backbone(tokens, state)[0]
+    return features[:, -size:]
 
 
 def summarise(losses: NDArray[np.float64], seed: int = 0) -> Score:

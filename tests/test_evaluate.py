@@ -25,11 +25,12 @@ def corpus():
     return build_corpus([("store", [genome], None)], config)
 
 
-def test_every_target_has_the_loss_that_the_window_alone_gives(corpus):
+@pytest.mark.parametrize("batch_tokens", [300, 100], ids=["whole", "long windows in pieces"])
+def test_every_target_has_the_loss_that_the_window_alone_gives(batch_tokens, corpus):
     model = random_model(d_model=16, n_layers=2).eval()
     blocks = choose_targets(corpus, (64, 256), model, "test", 1000, seed=0)
     for context in (64, 256):
-        losses = target_losses(model, corpus, blocks, context, batch_tokens=300)
+        losses = target_losses(model, corpus, blocks, context, batch_tokens=batch_tokens)
         assert losses.shape == (len(blocks), 32)
         for row, block in zip(losses, blocks, strict=True):
             sequence = corpus.assemblies[0]["c", slice(block.end - context, block.end)]
