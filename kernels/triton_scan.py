@@ -5,13 +5,14 @@ chunks that run side by side; triton_scan_chunks.py finds the state each one sta
 """
 
 from functools import cache
+from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from dnamamba.kernels.triton_scan_backward import K, R, gradient_kernel, sum_tiles_kernel
+from dnamamba.kernels.triton_scan_backward import STAGES, gradient_kernel, sum_tiles_kernel
 from dnamamba.kernels.triton_scan_chunks import GROUPS, carry_kernel, chunk_kernel
 from dnamamba.kernels.triton_scan_chunks import UNROLL as CHUNK_UNROLL
 from dnamamba.kernels.triton_scan_forward import REGISTERS_FULL, UNROLL, UNROLL_FULL, output_kernel
@@ -22,7 +23,8 @@ _WORDS = {torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
 # Measured on one H200 at N = 16, see docs/kernels.md: programs a multiprocessor holds, waves of them at most, clocks of
 # a step (alone, and for each program beside it), and what finding the chunks' states adds to the two.
 FORWARD = (16, 1, (480.0, 31.0), (400.0, 20.0))
-BACKWARD = (8, 8, (1750.0, 142.0), (700.0, 40.0))
+BACKWARD = (8, 8, (1600.0, 75.0), (330.0, 15.0))
+SHORTEST = 3  # blocks of a chunk
 LONG = 2**17  # steps from which extra memory is held to a quarter of x, dt, z and y
 
 
@@ -81,8 +83,8 @@ class _Sizes:
             last = alone + beside * -(-rest // machine) if rest else 0.0
             return T * (full * (alone + beside * warps) + last)
 
-        # A chunk shorter than 4 blocks would spend its time on carrying states.
-        most = min(waves * machine * warps // rows, blocks // min(4, blocks))
+        # Shorter chunks would spend their time on carrying states.
+        most = min(waves * machine * warps // rows, blocks // min(SHORTEST, blocks))
         lengths = {-(-blocks // chunks) * BLOCK for chunks in range(1, max(2, most + 1))}
         fitting = [T for T in lengths if longest >= T] or [min(lengths)]
         return min(sorted(fitting, reverse=True), key=cost)
@@ -99,6 +101,17 @@ def _packs(t: Tensor) -> bool:
     return t.dtype in _WORDS and even and t.stride(-1) == 1
 
 
+def _as_words(B: Tensor, C: Tensor) -> tuple[Any, Tensor, Tensor]:
+    """B and C as the output and the gradient kernel read them: 32-bit words of two values where they can be.
+
+    Returns:
+        The dtype in a word, or None; B and C, viewed as int32 where they are words.
+    """
+    if not (_packs(B) and _packs(C) and B.dtype == C.dtype):
+        return None, B, C
+    return _WORDS[B.dtype], B.view(torch.int32), C.view(torch.int32)
+
+
 def _strides(t: Tensor | None) -> tuple[int, int]:
     return (0, 0) if t is None else (t.stride(0), t.stride(1))
 
@@ -107,7 +120,7 @@ def _partial_budget(size: _Sizes, element_size: int, slots: int) -> int:
     """Bytes for the tiles' parts of dB and dC: what a quarter of x, dt, z and y leaves when the sequence is long."""
     inputs = 4 * size.B * size.L * size.D * element_size
     borders = 4 * size.B * -(-size.L // BLOCK) * size.D * size.N
-    scratch = 4 * slots * (BLOCK // K + 1) * size.NP * size.BD
+    scratch = 4 * slots * (BLOCK // 2 + 1) * size.NP * size.BD
     left = (inputs // 4 - borders - scratch) * 3 // 4  # a quarter of it for the states between chunks and their like
     return max(left, 2**25 if size.L > LONG else 2**29)
 
@@ -176,9 +189,7 @@ def scan_forward(
     final = torch.empty(size.B, size.D, size.N, dtype=torch.float32, device=x.device)
     borders = torch.empty(borders_shape(size.B, size.L, size.D, size.N), dtype=torch.float32, device=x.device)
     (sxb, sx), (sdb, sd), (szb, sz) = _strides(x), _strides(dt), _strides(z)
-    words = None
-    if _packs(B) and _packs(C) and B.dtype == C.dtype:
-        words, B, C = _WORDS[B.dtype], B.view(torch.int32), C.view(torch.int32)
+    words, B, C = _as_words(B, C)
     (sbb, sb), (scb, sc) = _strides(B), _strides(C)
     full = size.tiles * size.B * chunks > 2 * machine * FORWARD[0]
     output_kernel[(size.tiles * size.B * chunks,)](
@@ -195,11 +206,15 @@ def scan_backward(
     dy: Tensor, dfinal_state: Tensor | None, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor,
     D: Tensor | None, z: Tensor | None, dt_bias: Tensor | None, initial_state: Tensor | None, reset: Tensor | None,
     borders: Tensor, dt_softplus: bool, *, chunk_length: int | None = None,
+    into: tuple[Tensor, Tensor, Tensor | None] | None = None, y: Tensor | None = None,
 ) -> tuple[Tensor | None, ...]:  # fmt: skip
     """Gradients of `scan_forward`, given those of y and of the final state, and the borders it returned.
 
     Args:
         chunk_length: steps a chunk, a multiple of 64; None picks it from the shape.
+        into: where the gradients of x, dt and z go, [B, L, D] with a dense last axis; they may be dy, dt and z
+            themselves, which are then overwritten.
+        y: contiguous [B, L, D], filled with the scan's output once more, for a caller who has not kept it.
 
     Returns:
         The gradients of x, dt, A, B, C, D, z, dt_bias and initial_state, each in its tensor's dtype, None for None.
@@ -223,9 +238,12 @@ def scan_backward(
         return torch.empty(shape, dtype=dtype, device=x.device)
 
     rows = size.B * chunks
-    dx, ddt = empty(*x.shape, dtype=x.dtype), empty(*x.shape, dtype=dt.dtype)
-    dz = None if z is None else empty(*x.shape, dtype=z.dtype)
+    if into is None:
+        dz = None if z is None else empty(*x.shape, dtype=z.dtype)
+        into = empty(*x.shape, dtype=x.dtype), empty(*x.shape, dtype=dt.dtype), dz
+    dx, ddt, dz = into
     dB, dC = empty(*B.shape, dtype=B.dtype), empty(*B.shape, dtype=C.dtype)
+    words, B, C = _as_words(B, C)
     dA, dD, dbias = empty(rows, size.N, size.D), empty(rows, size.D), empty(rows, size.D)
     dstart = None if initial_state is None else empty(size.B, size.N, size.D)
     at_once = max(1, budget // (size.tiles * T * 2 * size.N * 4))
@@ -234,26 +252,27 @@ def scan_backward(
     at_once = min(at_once, rows)
     partial = empty(size.tiles, at_once, T, 2, size.N)
     programs = min(slots, at_once * size.tiles)
-    scratch = empty(programs, BLOCK // K + 1, size.NP, size.BD)
+    scratch = empty(programs, BLOCK // 2 + 1, size.NP, size.BD)
     (sxb, sx), (sdb, sd), (szb, sz) = _strides(x), _strides(dt), _strides(z)
     (sbb, sb), (scb, sc), (sgb, sg) = _strides(B), _strides(C), _strides(dy)
+    (odxb, odx), (oddb, odd), (odzb, odz) = _strides(dx), _strides(ddt), _strides(dz)
     sum_size = 1024
     for first in range(0, rows, at_once):
         last = min(first + at_once, rows)
         gradient_kernel[(min(programs, (last - first) * size.tiles),)](
             x, dt, z, B, C, A_nd, D, dt_bias, reset_bytes, dy, borders, gamma,
-            dx, ddt, dz, partial, dA, dD, dbias, dstart, scratch,
-            size.L, T, chunks, first, last, sxb, sdb, szb, sbb, scb, sgb,
-            SX=sx, SD=sd, SZ=sz, SB=sb, SC=sc, SG=sg, D=size.D, N=size.N, NP=size.NP, BD=size.BD, BLOCK=BLOCK, K=K, R=R,
-            SOFTPLUS=dt_softplus, EVEN=size.even, num_warps=1,
+            dx, ddt, dz, y, partial, dA, dD, dbias, dstart, scratch,
+            size.L, T, chunks, first, last, sxb, sdb, szb, sbb, scb, sgb, odxb, oddb, odzb,
+            SX=sx, SD=sd, SZ=sz, SB=sb, SC=sc, SG=sg, ODX=odx, ODD=odd, ODZ=odz, D=size.D, N=size.N, NP=size.NP,
+            BD=size.BD, BLOCK=BLOCK, STAGES=STAGES, WORDS=words, SOFTPLUS=dt_softplus, EVEN=size.even, num_warps=1,
         )  # fmt: skip
         sum_tiles_kernel[((last - first) * triton.cdiv(T * 2 * size.N, sum_size),)](
             partial, dB, dC, size.L, T, chunks, first, last, size.tiles, N=size.N, SIZE=sum_size,
         )  # fmt: skip
     grads = (
-        dx, ddt, dA.sum(0).t(), dB, dC, dD.sum(0), dz, dbias.sum(0), None if dstart is None else dstart.transpose(1, 2),
+        dx, ddt, dA.sum(0).t().contiguous(), dB, dC, dD.sum(0), dz, dbias.sum(0),
+        None if dstart is None else dstart.transpose(1, 2).contiguous(),
     )  # fmt: skip
     return tuple(
-        None if like is None or grad is None else grad.to(like.dtype).contiguous()
-        for grad, like in zip(grads, given, strict=True)
+        None if like is None or grad is None else grad.to(like.dtype) for grad, like in zip(grads, given, strict=True)
     )

@@ -1,45 +1,73 @@
 """The scan's gradient pass: recompute the states of one chunk from their saved borders, then walk it back.
 
 Per block of BLOCK steps, last block first: walk forward from the border and put a checkpoint into a scratch slot every
-K steps; then, K steps at a time and last steps first, recompute K states into registers and walk back through them.
+second step; then, two steps a round and the last ones first, recompute their states into registers and walk back.
 The carry is gamma[t] = exp(A * dt[t]) * g[t], with g the gradient of the state after step t; h[t-1] is kept, never
 formed by subtraction, which would cancel for fast states.
+
+What is a number a channel (step, gate, dx ..) is computed for both steps of a round at once, one lane a channel, and
+travels to and from the states' layout once a round. Rows arrive by asynchronous copies, STAGES - 1 rounds ahead: a plain
+load holds one of a warp's six scoreboards until it lands, and exponentials and shuffles then wait for it.
 """
 # mypy: ignore-errors
-# ruff: noqa: RUF005, SIM102, SIM108
+# ruff: noqa: SIM102, SIM108
 # (kernels are Triton's language, not Python: no annotations, no starred tuples)
 
 import triton
 import triton.language as tl
 
-from dnamamba.kernels.triton_scan_math import LN2, LOG2E, load, row, sigmoid, softplus, softplus_slope, store, time_step
+from dnamamba.kernels.triton_scan_math import (
+    LN2,
+    LOG2E,
+    halves,
+    load,
+    pair,
+    rows,
+    sigmoid,
+    softplus,
+    softplus_slope,
+    state_rows,
+    store,
+    time_step,
+    zeros_as,
+)
 
-K = 2  # steps whose states live in registers
-R = 4  # steps a round of the recomputation, a multiple of K
+STAGES = 3
+
+
+@triton.jit
+def _start_over(h, reset_ptr, t, last, EVEN: tl.constexpr):
+    """The state before step `t`: zero where a new sequence starts there."""
+    if reset_ptr is not None:
+        h = tl.where(load(reset_ptr + t, t <= last, EVEN, 0) != 0, 0.0, h)
+    return h
 
 
 @triton.jit(do_not_specialize=["L", "T", "n_chunks", "first_row", "last_row"])
 def gradient_kernel(
     x_ptr, dt_ptr, z_ptr, B_ptr, C_ptr, A_ptr, D_ptr, bias_ptr, reset_ptr, dy_ptr, border_ptr, gamma_ptr,
-    dx_ptr, ddt_ptr, dz_ptr, dBC_ptr, dA_ptr, dD_ptr, dbias_ptr, dstart_ptr, scratch_ptr,
-    L, T, n_chunks, first_row, last_row, sxb, sdb, szb, sbb, scb, sgb,
+    dx_ptr, ddt_ptr, dz_ptr, y_ptr, dBC_ptr, dA_ptr, dD_ptr, dbias_ptr, dstart_ptr, scratch_ptr,
+    L, T, n_chunks, first_row, last_row, sxb, sdb, szb, sbb, scb, sgb, odxb, oddb, odzb,
     SX: tl.constexpr, SD: tl.constexpr, SZ: tl.constexpr, SB: tl.constexpr, SC: tl.constexpr, SG: tl.constexpr,
-    D: tl.constexpr, N: tl.constexpr, NP: tl.constexpr, BD: tl.constexpr, BLOCK: tl.constexpr, K: tl.constexpr,
-    R: tl.constexpr, SOFTPLUS: tl.constexpr, EVEN: tl.constexpr,
+    ODX: tl.constexpr, ODD: tl.constexpr, ODZ: tl.constexpr,
+    D: tl.constexpr, N: tl.constexpr, NP: tl.constexpr, BD: tl.constexpr, BLOCK: tl.constexpr, STAGES: tl.constexpr,
+    WORDS: tl.constexpr, SOFTPLUS: tl.constexpr, EVEN: tl.constexpr,
 ):  # fmt: skip
     """Grid: as many programs as scratch slots; each takes every so-many-th item of rows (batch, chunk) x tiles.
 
     dBC [tile, row, T, 2, N] holds each tile's own sum over channels; dA, dD, dbias [row, ..] each row's sums over time.
+    y, if wanted, is the scan's output once more. dx, ddt, dz may lie in dy, dt, z: a row is read before it is written.
     """
     TILES: tl.constexpr = (D + BD - 1) // BD
     PAST_END: tl.constexpr = float("-inf") if SOFTPLUS else 0.0
     n = tl.arange(0, NP)
     lane = tl.arange(0, BD)
+    two = tl.arange(0, 2)
     on_n = n < N
-    slot = tl.program_id(0).to(tl.int64) * ((BLOCK // K + 1) * NP * BD)
+    slot = tl.program_id(0).to(tl.int64) * ((BLOCK // 2 + 1) * NP * BD)
     scratch = scratch_ptr + slot + n[:, None] * BD + lane[None, :]
-    rows = (last_row - first_row).to(tl.int64)
-    for item in range(tl.program_id(0), rows * TILES, tl.num_programs(0)):
+    n_rows = (last_row - first_row).to(tl.int64)
+    for item in range(tl.program_id(0), n_rows * TILES, tl.num_programs(0)):
         tile = item % TILES
         line = (first_row + item // TILES).to(tl.int64)  # of [batch, chunk]
         b = line // n_chunks
@@ -49,20 +77,20 @@ def gradient_kernel(
         on = on_n[:, None] & on_d[None, :]
         nd = n[:, None] * D + d[None, :]
         A = load(A_ptr + nd, on, EVEN) * LOG2E
-        bias = 0.0 if bias_ptr is None else load(bias_ptr + d, on_d, EVEN).to(tl.float32)
-        skip = 0.0 if D_ptr is None else load(D_ptr + d, on_d, EVEN).to(tl.float32)
+        bias = 0.0 if bias_ptr is None else load(bias_ptr + d, on_d, EVEN).to(tl.float32)[None, :]
+        skip = 0.0 if D_ptr is None else load(D_ptr + d, on_d, EVEN).to(tl.float32)[None, :]
         if gamma_ptr is None:
-            gamma = tl.zeros([NP, BD], tl.float32)
+            gamma = zeros_as(A)
         else:
             gamma = load(gamma_ptr + line * (N * D) + nd, on, EVEN)
         dA = tl.zeros([NP, BD], tl.float32)
-        dD = tl.zeros([BD], tl.float32)
-        dbias = tl.zeros([BD], tl.float32)
+        dD = tl.zeros([2, BD], tl.float32)
+        dbias = tl.zeros([2, BD], tl.float32)
 
         first = chunk * T
         left = tl.minimum(L - first, T).to(tl.int32)
         blocks = tl.cdiv(left, BLOCK)
-        partial = dBC_ptr + (tile * rows + item // TILES) * T * (2 * N)
+        partial = dBC_ptr + (tile * n_rows + item // TILES) * T * (2 * N)
         for back in range(0, blocks):
             at = (blocks - 1 - back) * BLOCK  # first step of the block, in the chunk
             t0 = first + at
@@ -73,111 +101,109 @@ def gradient_kernel(
             B_at = B_ptr + b * sbb + t0 * SB
             C_at = C_ptr + b * scb + t0 * SC
             z_at = z_ptr if z_ptr is None else z_ptr + b * szb + t0 * SZ
+            reset_at = reset_ptr if reset_ptr is None else reset_ptr + b * L + t0
             zero = blocks * 0
 
-            # Forward: a checkpoint every K steps. Rows are loaded R steps ahead, see triton_scan_forward.py.
+            # Forward: a checkpoint every second step. The rows of a round are carried into it from the one before.
             h = load(border_ptr + (b * tl.cdiv(L, BLOCK) + t0 // BLOCK) * (N * D) + nd, on, EVEN)
             tl.store(scratch, h)
-            xs, dts, Bs = (), (), ()
-            for u in tl.static_range(R):
-                xs = xs + (row(x_at, SX, zero + u, end, d, on_d, EVEN),)
-                dts = dts + (row(dt_at, SD, zero + u, end, d, on_d, EVEN, PAST_END),)
-                Bs = Bs + (row(B_at, SB, zero + u, end, n, on_n, EVEN),)
-            for i in range(0, BLOCK, R):
-                next_xs, next_dts, next_Bs = (), (), ()
-                for u in tl.static_range(R):
-                    t = zero + i + u
-                    next_xs = next_xs + (row(x_at, SX, t + R, end, d, on_d, EVEN),)
-                    next_dts = next_dts + (row(dt_at, SD, t + R, end, d, on_d, EVEN, PAST_END),)
-                    next_Bs = next_Bs + (row(B_at, SB, t + R, end, n, on_n, EVEN),)
-                    step = time_step(dts[u].to(tl.float32) + bias, t <= end, SOFTPLUS, EVEN)
-                    if reset_ptr is not None:
-                        h = tl.where(load(reset_ptr + b * L + t0 + t, t <= end, EVEN, 0) != 0, 0.0, h)
-                    weight = step * xs[u].to(tl.float32)
-                    h = tl.exp2(A * step[None, :]) * h + Bs[u].to(tl.float32)[:, None] * weight[None, :]
-                    if u % K == K - 1:
-                        tl.store(scratch + (i + u + 1) // K * (NP * BD), h)
-                xs, dts, Bs = next_xs, next_dts, next_Bs
+            t = zero + two
+            x = rows(x_at, SX, t, end, d, on_d, EVEN).to(tl.float32)
+            dt = rows(dt_at, SD, t, end, d, on_d, EVEN, PAST_END).to(tl.float32)
+            B = state_rows(B_at, SB, t, end, n, N, NP, WORDS, EVEN)
+            for i in tl.range(0, BLOCK, 2, num_stages=STAGES):
+                t = zero + i + 2 + two
+                next_x = rows(x_at, SX, t, end, d, on_d, EVEN).to(tl.float32)
+                next_dt = rows(dt_at, SD, t, end, d, on_d, EVEN, PAST_END).to(tl.float32)
+                next_B = state_rows(B_at, SB, t, end, n, N, NP, WORDS, EVEN)
+                step = time_step(dt + bias, (zero + i + two <= end)[:, None], SOFTPLUS, EVEN)
+                # Joined and split: so the compiler moves them to the states' layout, not what they are made of.
+                step, weight = tl.split(tl.join(step, step * x))
+                decay0, decay1 = halves(tl.exp2(A[None, :, :] * step[:, None, :]))
+                added0, added1 = halves(B[:, :, None] * weight[:, None, :])
+                h = decay0 * _start_over(h, reset_at, zero + i, end, EVEN) + added0
+                h = decay1 * _start_over(h, reset_at, zero + i + 1, end, EVEN) + added1
+                tl.store(scratch + (i // 2 + 1) * (NP * BD), h)
+                x, dt, B = next_x, next_dt, next_B
             tl.debug_barrier()
 
-            # Back, K steps a round: states forward into registers, then through them last to first.
-            xs, dts, zs, dys, Bs, Cs = (), (), (), (), (), ()
-            for u in tl.static_range(K):
-                t = zero + BLOCK - K + u
-                xs = xs + (row(x_at, SX, t, end, d, on_d, EVEN),)
-                dts = dts + (row(dt_at, SD, t, end, d, on_d, EVEN, PAST_END),)
-                dys = dys + (row(dy_at, SG, t, end, d, on_d, EVEN),)
-                if z_ptr is not None:
-                    zs = zs + (row(z_at, SZ, t, end, d, on_d, EVEN),)
-                Bs = Bs + (row(B_at, SB, t, end, n, on_n, EVEN),)
-                Cs = Cs + (row(C_at, SC, t, end, n, on_n, EVEN),)
-            h_next = tl.load(scratch + (BLOCK // K - 1) * (NP * BD))
-            for j in range(0, BLOCK, K):
-                i = zero + BLOCK - K - j
-                h = h_next
-                before, after, decays, steps, slopes = (), (), (), (), ()
-                for u in tl.static_range(K):
-                    t = i + u
-                    raw = dts[u].to(tl.float32) + bias
-                    if SOFTPLUS:
-                        step, e = softplus(raw)
-                        slopes = slopes + (softplus_slope(raw, e),)
-                    else:
-                        step = time_step(raw, t <= end, SOFTPLUS, EVEN)
-                        slopes = slopes + (tl.where(t <= end, 1.0, 0.0),)
-                    if reset_ptr is not None:
-                        h = tl.where(load(reset_ptr + b * L + t0 + t, t <= end, EVEN, 0) != 0, 0.0, h)
-                    decay = tl.exp2(A * step[None, :])
-                    before = before + (h,)
-                    h = decay * h + Bs[u].to(tl.float32)[:, None] * (step * xs[u].to(tl.float32))[None, :]
-                    after = after + (h,)
-                    decays = decays + (decay,)
-                    steps = steps + (step,)
-                next_xs, next_dts, next_zs, next_dys, next_Bs, next_Cs = (), (), (), (), (), ()
-                h_next = tl.load(scratch + tl.maximum(i // K - 1, 0) * (NP * BD))
-                for u in tl.static_range(K - 1, -1, -1):
-                    t = i + u
-                    ahead = tl.maximum(t - K, 0)
-                    next_xs = (row(x_at, SX, ahead, end, d, on_d, EVEN),) + next_xs
-                    next_dts = (row(dt_at, SD, ahead, end, d, on_d, EVEN, PAST_END),) + next_dts
-                    next_dys = (row(dy_at, SG, ahead, end, d, on_d, EVEN),) + next_dys
-                    if z_ptr is not None:
-                        next_zs = (row(z_at, SZ, ahead, end, d, on_d, EVEN),) + next_zs
-                    next_Bs = (row(B_at, SB, ahead, end, n, on_n, EVEN),) + next_Bs
-                    next_Cs = (row(C_at, SC, ahead, end, n, on_n, EVEN),) + next_Cs
+            # Back, two steps a round: states forward into registers, then through them last to first.
+            t = zero + BLOCK - 2 + two
+            x = rows(x_at, SX, t, end, d, on_d, EVEN).to(tl.float32)
+            dt = rows(dt_at, SD, t, end, d, on_d, EVEN, PAST_END).to(tl.float32)
+            dout = rows(dy_at, SG, t, end, d, on_d, EVEN).to(tl.float32)
+            z = x if z_ptr is None else rows(z_at, SZ, t, end, d, on_d, EVEN).to(tl.float32)
+            B = state_rows(B_at, SB, t, end, n, N, NP, WORDS, EVEN)
+            C = state_rows(C_at, SC, t, end, n, N, NP, WORDS, EVEN)
+            for j in tl.range(0, BLOCK, 2, num_stages=STAGES):
+                i = zero + BLOCK - 2 - j
+                h0 = tl.load(scratch + i // 2 * (NP * BD))  # before the rows: its layout then stays the states' own
+                t = tl.maximum(i - 2 + two, 0)
+                next_x = rows(x_at, SX, t, end, d, on_d, EVEN).to(tl.float32)
+                next_dt = rows(dt_at, SD, t, end, d, on_d, EVEN, PAST_END).to(tl.float32)
+                next_dout = rows(dy_at, SG, t, end, d, on_d, EVEN).to(tl.float32)
+                next_z = next_x if z_ptr is None else rows(z_at, SZ, t, end, d, on_d, EVEN).to(tl.float32)
+                next_B = state_rows(B_at, SB, t, end, n, N, NP, WORDS, EVEN)
+                next_C = state_rows(C_at, SC, t, end, n, N, NP, WORDS, EVEN)
 
-                    on_t = on_d & (t <= end)
-                    on_tn = on_n & (t <= end)
-                    out = (b * L + t0 + t) * D
-                    sums = partial + (at + t) * (2 * N) + n
-                    x = xs[u].to(tl.float32)
-                    dy = dys[u].to(tl.float32)
-                    C = Cs[u].to(tl.float32)[:, None]
-                    if z_ptr is not None:
-                        z = zs[u].to(tl.float32)
-                        gate = sigmoid(z)
-                        y = tl.sum(C * after[u], axis=0) + skip * x
-                        store(dz_ptr + out + d, dy * y * gate * (1.0 + z * (1.0 - gate)), on_t, EVEN)
-                        dy *= z * gate
-                    g = C * dy[None, :] + gamma
-                    store(sums + N, tl.sum(after[u] * dy[None, :], axis=1), on_tn, EVEN)
-                    store(sums, tl.sum(g * (steps[u] * x)[None, :], axis=1), on_tn, EVEN)
-                    gB = tl.sum(g * Bs[u].to(tl.float32)[:, None], axis=0)
-                    gamma = decays[u] * g
-                    if reset_ptr is not None:
-                        gamma = tl.where(load(reset_ptr + b * L + t0 + t, t <= end, EVEN, 0) != 0, 0.0, gamma)
-                    remembered = gamma * before[u]
-                    dA += remembered * steps[u][None, :]
-                    dstep = (gB * x + tl.sum(remembered * A, axis=0) * LN2) * slopes[u]
-                    dD += dy * x
-                    dbias += dstep
-                    store(dx_ptr + out + d, skip * dy + steps[u] * gB, on_t, EVEN)
-                    store(ddt_ptr + out + d, dstep, on_t, EVEN)
-                xs, dts, zs, dys, Bs, Cs = next_xs, next_dts, next_zs, next_dys, next_Bs, next_Cs
+                t = i + two
+                raw = dt + bias
+                if SOFTPLUS:
+                    step, e = softplus(raw)
+                    slope = softplus_slope(raw, e)
+                else:
+                    step = time_step(raw, (t <= end)[:, None], SOFTPLUS, EVEN)
+                    slope = tl.where((t <= end)[:, None], 1.0, 0.0)
+                dy = dout
+                if z_ptr is not None:
+                    gate = sigmoid(z)
+                    dy = dout * z * gate
+                steps, weight = tl.split(tl.join(step, step * x))
+                steps, weight, dys = steps[:, None, :], weight[:, None, :], dy[:, None, :]
+                Bs, Cs = B[:, :, None], C[:, :, None]
+                decay0, decay1 = halves(tl.exp2(A[None, :, :] * steps))
+                added0, added1 = halves(Bs * weight)
+                h0 = _start_over(h0, reset_at, i, end, EVEN)
+                h1 = decay0 * h0 + added0
+                before1 = _start_over(h1, reset_at, i + 1, end, EVEN)
+                after = pair(h1, decay1 * before1 + added1)
+                g0, g1 = halves(Cs * dys)
+                g1 += gamma
+                gamma1 = _start_over(decay1 * g1, reset_at, i + 1, end, EVEN)
+                g0 += gamma1
+                gamma = _start_over(decay0 * g0, reset_at, i, end, EVEN)
+                g = pair(g0, g1)
+                remembered = pair(gamma * h0, gamma1 * before1)
+                dA += tl.sum(remembered * steps, axis=0)
+                y = tl.sum(Cs * after, axis=1)
+                dC = tl.sum(after * dys, axis=2)
+                dB = tl.sum(g * weight, axis=2)
+                gB = tl.sum(g * Bs, axis=1)
+                dstep = (gB * x + tl.sum(remembered * A[None, :, :], axis=1) * LN2) * slope
+
+                on_tn = on_n[None, :] & (t <= end)[:, None]
+                sums = partial + ((at + t) * (2 * N))[:, None] + n[None, :]
+                store(sums + N, dC, on_tn, EVEN)
+                store(sums, dB, on_tn, EVEN)
+                on_t = on_d[None, :] & (t <= end)[:, None]
+                at_t = (t0 + t)[:, None]
+                if z_ptr is not None:
+                    y += skip * x
+                    slope_z = gate * (1.0 + z * (1.0 - gate))
+                    store(dz_ptr + b * odzb + at_t * ODZ + d[None, :], dout * y * slope_z, on_t, EVEN)
+                    if y_ptr is not None:
+                        store(y_ptr + (b * L + at_t) * D + d[None, :], y * z * gate, on_t, EVEN)
+                elif y_ptr is not None:
+                    store(y_ptr + (b * L + at_t) * D + d[None, :], y + skip * x, on_t, EVEN)
+                dD += dy * x
+                dbias += dstep
+                store(dx_ptr + b * odxb + at_t * ODX + d[None, :], skip * dy + step * gB, on_t, EVEN)
+                store(ddt_ptr + b * oddb + at_t * ODD + d[None, :], dstep, on_t, EVEN)
+                x, dt, dout, z, B, C = next_x, next_dt, next_dout, next_z, next_B, next_C
             tl.debug_barrier()
         store(dA_ptr + line * (N * D) + nd, dA, on, EVEN)
-        store(dD_ptr + line * D + d, dD, on_d, EVEN)
-        store(dbias_ptr + line * D + d, dbias, on_d, EVEN)
+        store(dD_ptr + line * D + d, tl.sum(dD, axis=0), on_d, EVEN)
+        store(dbias_ptr + line * D + d, tl.sum(dbias, axis=0), on_d, EVEN)
         if dstart_ptr is not None:
             if chunk == 0:
                 store(dstart_ptr + b * (N * D) + nd, gamma, on, EVEN)

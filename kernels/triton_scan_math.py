@@ -84,6 +84,58 @@ def row(ptr, STRIDE: tl.constexpr, t, last, axis, on, EVEN: tl.constexpr, other:
 
 
 @triton.jit
+def rows(ptr, STRIDE: tl.constexpr, t, last, axis, on, EVEN: tl.constexpr, other: tl.constexpr = 0.0):
+    """The rows of steps `t`, `axis` along them, [steps, axis]; past step `last` that one's again (EVEN), or `other`."""
+    if EVEN:
+        return tl.load(ptr + tl.minimum(t, last).to(tl.int64)[:, None] * STRIDE + axis[None, :])
+    mask = on[None, :] & (t <= last)[:, None]
+    return tl.load(ptr + t.to(tl.int64)[:, None] * STRIDE + axis[None, :], mask=mask, other=other)
+
+
+@triton.jit
+def state_rows(
+    ptr, STRIDE: tl.constexpr, t, last, n, N: tl.constexpr, NP: tl.constexpr, WORDS: tl.constexpr, EVEN: tl.constexpr,
+):  # fmt: skip
+    """The rows of B or C of two steps as float32 [2, NP]; `ptr` and STRIDE count 32-bit words where WORDS says so."""
+    if WORDS is None:
+        values = rows(ptr, STRIDE, t, last, n, n < N, EVEN).to(tl.float32)
+    else:
+        m = tl.arange(0, NP // 2)
+        words = rows(ptr, STRIDE, t, last, m, 2 * m < N, EVEN, 0)
+        values = tl.reshape(tl.join(half_word(words, False, WORDS), half_word(words, True, WORDS)), [2, NP])
+    return values
+
+
+@triton.jit
+def halves(v):
+    """Two steps' values [2, ..] as those of the first and of the second; costs nothing where a thread holds both."""
+    return tl.split(tl.permute(v, (1, 2, 0)))
+
+
+@triton.jit
+def pair(first, second):
+    """The inverse of `halves`."""
+    return tl.permute(tl.join(first, second), (2, 0, 1))
+
+
+@triton.jit
+def zeros_as(v):
+    """Zeros in the layout of `v`: tl.zeros has none, and the compiler may then choose a worse one for all they meet."""
+    return tl.minimum(tl.abs(v), 0.0)
+
+
+@triton.jit
+def half_word(word, ODD: tl.constexpr, WORDS: tl.constexpr):
+    """One of the two 16-bit values (of dtype WORDS) in a 32-bit word, as float32."""
+    if WORDS == tl.bfloat16:
+        # A bfloat16 is the upper half of a float32.
+        value = (word & -65536 if ODD else word << 16).to(tl.float32, bitcast=True)
+    else:
+        value = (word >> 16 if ODD else word).to(tl.int16).to(WORDS, bitcast=True).to(tl.float32)
+    return value
+
+
+@triton.jit
 def state_row(
     ptr, STRIDE: tl.constexpr, t, last, m, N: tl.constexpr, WORDS: tl.constexpr, EVEN: tl.constexpr,
 ):  # fmt: skip
@@ -105,11 +157,8 @@ def unpack(part, ODD: tl.constexpr, WORDS: tl.constexpr):
     """Even or odd states of a `state_row` as a float32 column [states, 1]; WORDS: the dtype in a word, or None."""
     if WORDS is None:
         value = part.to(tl.float32)
-    elif WORDS == tl.bfloat16:
-        # A bfloat16 is the upper half of a float32.
-        value = (part & -65536 if ODD else part << 16).to(tl.float32, bitcast=True)
     else:
-        value = (part >> 16 if ODD else part).to(tl.int16).to(WORDS, bitcast=True).to(tl.float32)
+        value = half_word(part, ODD, WORDS)
     return value[:, None]
 
 

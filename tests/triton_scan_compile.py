@@ -13,15 +13,16 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from dnamamba.kernels.triton_scan import BLOCK, CARRY_UNROLL
-from dnamamba.kernels.triton_scan_backward import K, R, gradient_kernel, sum_tiles_kernel
+from dnamamba.kernels.triton_scan_backward import STAGES, gradient_kernel, sum_tiles_kernel
 from dnamamba.kernels.triton_scan_chunks import GROUPS, carry_kernel, chunk_kernel
 from dnamamba.kernels.triton_scan_chunks import UNROLL as CHUNK_UNROLL
 from dnamamba.kernels.triton_scan_forward import UNROLL, output_kernel
 
 INPUTS = {f"{name}_ptr" for name in ("x", "dt", "z", "B", "C", "y", "dy", "dx", "ddt", "dz", "dB", "dC")}
 SIZES = {
-    "SX": 1024, "SZ": 1024, "SD": 512, "SG": 512, "SB": 64, "SC": 64, "D": 512, "N": 16, "NP": 16, "BD": 32,
-    "BLOCK": BLOCK, "K": K, "R": R, "NG": GROUPS, "WORDS": None, "SOFTPLUS": True, "EVEN": True, "SIZE": 1024,
+    "SX": 1024, "SZ": 1024, "SD": 512, "SG": 512, "SB": 64, "SC": 64, "ODX": 512, "ODD": 512, "ODZ": 512,
+    "D": 512, "N": 16, "NP": 16, "BD": 32,
+    "BLOCK": BLOCK, "STAGES": STAGES, "NG": GROUPS, "WORDS": None, "SOFTPLUS": True, "EVEN": True, "SIZE": 1024,
 }  # fmt: skip
 KERNELS: dict[str, tuple[Any, dict[str, Any]]] = {
     "output": (output_kernel, {"U": UNROLL, "WORDS": tl.bfloat16, "SB": 32, "SC": 32, "reset_ptr": None}),
@@ -29,7 +30,7 @@ KERNELS: dict[str, tuple[Any, dict[str, Any]]] = {
     "chunk": (chunk_kernel, {"U": CHUNK_UNROLL, "ADJOINT": False, "PREFETCH": True, "reset_ptr": None, "z_ptr": None}),
     "chunk, adjoint": (chunk_kernel, {"U": CHUNK_UNROLL, "ADJOINT": True, "PREFETCH": True, "reset_ptr": None}),
     "carry": (carry_kernel, {"U": CARRY_UNROLL, "ADJOINT": True, "cut_ptr": None}),
-    "gradient": (gradient_kernel, {"reset_ptr": None}),
+    "gradient": (gradient_kernel, {"WORDS": tl.bfloat16, "SB": 32, "SC": 32, "reset_ptr": None, "y_ptr": None}),
     "gradient, resets, odd": (gradient_kernel, {"EVEN": False}),
     "sum tiles": (sum_tiles_kernel, {}),
 }
@@ -55,7 +56,7 @@ def compile_for(fn: Any, given: dict[str, Any], arch: int) -> dict[str, int]:
             signature[name] = "constexpr"
             continue
         signature[name] = pointer_type(name, words) if name.endswith("_ptr") else "i32"
-        if (name.endswith("_ptr") and name not in hidden) or re.fullmatch("s[xdzbcg]b", name):
+        if (name.endswith("_ptr") and name not in hidden) or re.fullmatch("(s[xdzbcg]|od[xdz])b", name):
             attributes[(i,)] = [["tt.divisibility", 16]]
     where = {(fn.arg_names.index(n),): v for n, v in constants.items()}
     source = ASTSource(fn=fn, signature=signature, constexprs=where, attrs=attributes)
