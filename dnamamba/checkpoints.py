@@ -1,9 +1,11 @@
 """Training checkpoints: tensors in safetensors, the rest in JSON, a checksum over both; written whole or not at all.
 
     RUN/checkpoints/step-000000200/tensors.safetensors    weights and optimiser moments
-    RUN/checkpoints/step-000000200/state.json             step, tokens, micro-batch, sha256 of the tensors
+    RUN/checkpoints/step-000000200/state.json             step, what else the writer gives, sha256 of both files
+    RUN/checkpoints/best.json                             which step was the best on the validation part, and how good
 
-A damaged checkpoint is said aloud and the one before it is used.
+A folder of that name is whole whatever was killed when: it appears and disappears by one rename. A damaged one is said
+aloud and the one before it is used.
 """
 
 import hashlib
@@ -11,9 +13,8 @@ import json
 import os
 import re
 import shutil
-import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,22 @@ from safetensors.torch import load_file, save_file
 
 from dnamamba.errors import InputError
 
-FORMAT = "dnamamba-checkpoint-1"
+FORMAT = "dnamamba-checkpoint-2"
+BEST_FILE = "best.json"
+
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, SafetensorError)
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best point of the validation curve so far."""
+
+    step: int
+    """Optimiser steps done."""
+    nats: float
+    """Mean over the evaluated contexts of the loss a base on the validation part."""
+    perplexity: dict[str, float]
+    """Context in bases -> perplexity."""
 
 
 @dataclass(frozen=True)
@@ -36,39 +52,68 @@ class Checkpoint:
     """`model.<name>` and `optimiser.<index>.<moment>`, on the CPU."""
     state: dict[str, Any]
     """Everything else, as the writer gave it."""
+    best: Best | None = None
+    """The best point up to this step; its own checkpoint is kept."""
 
 
 def save_checkpoint(
-    folder: Path, step: int, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any], keep: int
+    folder: Path,
+    step: int,
+    tensors: Mapping[str, torch.Tensor],
+    state: Mapping[str, Any],
+    keep: int,
+    best: Best | None = None,
 ) -> Path:
-    """Write one checkpoint below `folder` and delete all but the newest `keep`. Returns its folder.
+    """Write one checkpoint below `folder`, and delete all but the newest `keep` and the best. Returns its folder.
 
     A kill at any moment leaves the checkpoints that were there: the new one appears by a single rename.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    final = folder / f"step-{step:09d}"
-    if final.exists():  # the same step of the same run holds the same bits
-        return final
-    for left in folder.glob(".writing-*"):
+    for left in folder.glob(".*-step-*"):
         shutil.rmtree(left)
+    final = folder / f"step-{step:09d}"
+    if not _is_whole(final):  # the same step of the same run holds the same bits
+        _remove(final)
+        _write(folder, final, step, tensors, {**state, "best": None if best is None else asdict(best)})
+    if best is not None:
+        _mark(folder / BEST_FILE, best)
+    best_step = None if best is None else best.step
+    for old in _numbered(folder)[:-keep]:
+        if _step(old) != best_step:
+            _remove(old)
+    return final
+
+
+def _write(folder: Path, final: Path, step: int, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any]) -> None:
     aside = folder / f".writing-{final.name}"
     aside.mkdir()
     save_file(
         {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, aside / "tensors.safetensors"
     )
     record = {"format": FORMAT, "step": step, **state, "tensors_sha256": _sha256(aside / "tensors.safetensors")}
-    (aside / "state.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
+    (aside / "state.json").write_text(json.dumps(record | {"state_sha256": _digest(record)}, indent=1) + "\n")
     for path in (aside / "tensors.safetensors", aside / "state.json", aside):
         _sync(path)
     os.replace(aside, final)
     _sync(folder)
-    for old in _numbered(folder)[:-keep]:
-        shutil.rmtree(old)
-    return final
 
 
-def latest_checkpoint(folder: Path) -> Checkpoint:
-    """The newest checkpoint below `folder` that is whole.
+def _remove(path: Path) -> None:
+    if path.exists():
+        aside = path.with_name(f".removing-{path.name}")
+        os.replace(path, aside)  # half a checkpoint must not keep its name
+        shutil.rmtree(aside)
+
+
+def _mark(path: Path, best: Best) -> None:
+    aside = path.with_name(f".writing-{path.name}")
+    aside.write_text(json.dumps(asdict(best), indent=1) + "\n")
+    _sync(aside)
+    os.replace(aside, path)
+
+
+def latest_checkpoint(folder: Path, say: Callable[[str], None]) -> Checkpoint:
+    """The newest checkpoint below `folder` that is whole; damaged ones are told to `say`.
 
     Raises:
         InputError: there is none.
@@ -76,22 +121,54 @@ def latest_checkpoint(folder: Path) -> Checkpoint:
     for path in reversed(_numbered(folder)):
         try:
             return _read(path)
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
-            warnings.warn(f"{path} is damaged ({error}); trying the checkpoint before it", stacklevel=2)
-    raise InputError(f"{folder}: no whole checkpoint to resume from; start the run again without --resume")
+        except _DAMAGE as error:
+            say(f"{path} is damaged ({error}); trying the checkpoint before it")
+    raise InputError(f"{folder}: no whole checkpoint to resume from; start the run anew in another folder")
+
+
+def checkpoint_of_step(folder: Path, step: int) -> Checkpoint:
+    """The checkpoint written after optimiser step `step`.
+
+    Raises:
+        InputError: it is damaged or not there.
+    """
+    path = folder / f"step-{step:09d}"
+    try:
+        return _read(path)
+    except _DAMAGE as error:
+        raise InputError(f"{path}: damaged or missing ({error})") from None
 
 
 def _read(path: Path) -> Checkpoint:
     state = json.loads((path / "state.json").read_text())
     if state["format"] != FORMAT:
         raise ValueError(f"its format is {state['format']!r}, this version reads {FORMAT!r}")
+    if _digest({key: value for key, value in state.items() if key != "state_sha256"}) != state["state_sha256"]:
+        raise ValueError("the checksum of state.json does not match")
     if _sha256(path / "tensors.safetensors") != state["tensors_sha256"]:
         raise ValueError("the checksum of tensors.safetensors does not match")
-    return Checkpoint(int(state["step"]), load_file(path / "tensors.safetensors"), state)
+    best = None if state["best"] is None else Best(**state["best"])
+    return Checkpoint(int(state["step"]), load_file(path / "tensors.safetensors"), state, best)
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        _read(path)
+    except _DAMAGE:
+        return False
+    return True
 
 
 def _numbered(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("step-*") if re.fullmatch(r"step-\d{9,}", path.name))
+
+
+def _step(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))
+
+
+def _digest(record: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:

@@ -20,6 +20,40 @@ class Stage:
     """Share of all tokens, above 0 and at most 1."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Doubling:
+    """Stages at every doubling of the context, the length warm-up of arXiv 2306.15794 and 2312.00752."""
+
+    first: int = 2**10
+    """Context of the first stage, in bases."""
+    last: int
+    """Context of the last stage: `first` times a power of two."""
+    share: float | None = None
+    """Share of all tokens that every stage but the last gets; the last gets the rest. None: all get the same."""
+
+    def __post_init__(self) -> None:
+        ratio = self.last // max(self.first, 1)
+        if self.first < 1 or ratio < 1 or self.first * ratio != self.last or ratio & (ratio - 1):
+            raise InputError(
+                f"curriculum.doubling: want last = first times a power of two, got first {self.first:,} and last "
+                f"{self.last:,}"
+            )
+        stages = ratio.bit_length()
+        if self.share is not None and not (self.share > 0 and self.share * (stages - 1) < 1):
+            raise InputError(
+                f"curriculum.doubling.share: want above 0 and below 1/{stages - 1}, so that something is left for the "
+                f"last of {stages} stages, got {self.share}"
+            )
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages written out."""
+        count = (self.last // self.first).bit_length()
+        share = 1 / count if self.share is None else self.share
+        shares = [share] * (count - 1) + [1 - share * (count - 1)]
+        return tuple(Stage(context=self.first << i, share=one) for i, one in enumerate(shares))
+
+
 @dataclass(frozen=True)
 class StepPlace:
     """Where an optimiser step lies in the curriculum."""
@@ -32,18 +66,27 @@ class StepPlace:
     """Optimiser step counted from the first one of the stage."""
 
 
+_STAGES = (Stage(context=2**10, share=0.5), Stage(context=2**14, share=0.5))
+
+
 @dataclass(frozen=True, kw_only=True)
 class CurriculumConfig:
     """Stages in the order they are trained; every optimiser step of every stage has the same number of tokens."""
 
-    stages: tuple[Stage, ...] = (Stage(context=2**10, share=0.5), Stage(context=2**14, share=0.5))
+    stages: tuple[Stage, ...] = _STAGES
     """Context in bases and share of all tokens, one entry a stage. Each context longer than the last."""
+    doubling: Doubling | None = None
+    """The same in short, in place of `stages`."""
     tokens_per_step: int = 2**20
     """Tokens in an optimiser step over all devices; a multiple of every context."""
     total_tokens: int = 2**30
     """Tokens of the whole training; rounded to the nearest whole optimiser step."""
 
     def __post_init__(self) -> None:
+        if self.doubling is not None:
+            if self.stages not in (_STAGES, self.doubling.stages):  # written out where a run's own config is read again
+                raise InputError("curriculum: give `stages` or `doubling`, not both")
+            object.__setattr__(self, "stages", self.doubling.stages)
         got = [stage.context for stage in self.stages]
         if not got or got[0] < 1 or got != sorted(set(got)):
             raise InputError(f"curriculum.stages: contexts must be positive and growing, got {got}")

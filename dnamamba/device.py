@@ -1,6 +1,8 @@
 """Where a run computes, and in which precision."""
 
 import os
+import resource
+import sys
 from typing import Literal
 
 import torch
@@ -52,3 +54,16 @@ def sensible_workers(device: torch.device) -> int:
     Two read ten times what one GPU trains on; a third would only take memory.
     """
     return 2 if device.type == "cuda" and (os.cpu_count() or 1) >= 4 else 0
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: the most in use on a GPU since `reset_peak_memory`, or the most that this process ever held."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Begin to measure anew where the device can."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)

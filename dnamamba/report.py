@@ -1,11 +1,15 @@
-"""The pictures a training run leaves, drawn from its own log."""
+"""What a training run's own log says when it is over: figures a stage, and pictures."""
 
 import csv
+import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from dnamamba.config import format_size
+from dnamamba.curriculum import CurriculumConfig
 
 
 def read_log(folder: Path) -> list[dict[str, float]]:
@@ -15,11 +19,46 @@ def read_log(folder: Path) -> list[dict[str, float]]:
     """
     rows: list[dict[str, float]] = []
     for path in sorted(folder.glob("part-*/metrics.csv"), key=lambda one: int(one.parent.name.removeprefix("part-"))):
-        with path.open(newline="") as file:
-            part = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
+        text = path.read_text()
+        whole = text[: text.rfind("\n") + 1]  # a kill may cut the last line, and half a number is a number
+        part = [
+            {key: float(value) for key, value in row.items() if value} for row in csv.DictReader(io.StringIO(whole))
+        ]
         if part:
             rows = [row for row in rows if row["tokens"] < part[0]["tokens"]] + part
     return rows
+
+
+def stage_figures(rows: Sequence[Mapping[str, float]], curriculum: CurriculumConfig) -> list[dict[str, Any]]:
+    """One row a stage that was trained, for metrics.json.
+
+    `perplexity` is that of the training batches over the last tenth of the stage, `valid` is the last point of the
+    validation curve inside the stage by context, `seconds` the training steps alone, `peak_memory` in bytes.
+    """
+    figures = []
+    for stage, last, steps in zip(curriculum.stages, curriculum.borders, curriculum.stage_steps, strict=True):
+        first = (last - steps) * curriculum.tokens_per_step
+        here = [row for row in rows if first < row["tokens"] <= last * curriculum.tokens_per_step]
+        trained = [row for row in here if "loss" in row]
+        if not trained:
+            continue
+        end = [row["loss"] for row in trained[-max(1, len(trained) // 10) :]]
+        valid = {key: row[key] for row in here for key in row if key.startswith("perplexity_")}
+        figures.append(
+            {
+                "context": stage.context,
+                "steps": len(trained),
+                "tokens": len(trained) * curriculum.tokens_per_step,
+                "perplexity": math.exp(min(sum(end) / len(end), 20.0)),
+                "valid": {str(_context(key)): valid[key] for key in sorted(valid, key=_context)},
+                "gradient_norm": median(row["gradient_norm"] for row in trained),
+                "tokens_per_second": round(median(row["tokens_per_second"] for row in trained)),
+                "seconds": round(sum(curriculum.tokens_per_step / row["tokens_per_second"] for row in trained), 1),
+                "data_share": trained[-1]["data_share"],
+                "peak_memory": int(max(row["peak_memory"] for row in trained)),
+            }
+        )
+    return figures
 
 
 def draw_training(

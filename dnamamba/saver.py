@@ -1,4 +1,4 @@
-"""When a training run is saved and what stops it: time, stage borders, SIGTERM and Ctrl-C."""
+"""When a training run is saved and what stops it: time, given steps, SIGTERM and Ctrl-C."""
 
 import signal
 import time
@@ -12,15 +12,15 @@ from dnamamba.training import Pretraining
 
 
 class Saver(pl.Callback):
-    """Calls `save(module)` every so many minutes, at every step in `steps`, and on SIGTERM or Ctrl-C, which stop it.
+    """Calls `save(module)` every so many minutes, after `wanted` steps, and on SIGTERM or Ctrl-C, which stop the run.
 
     A signal only raises a flag; the save happens between two steps, where weights and moments belong together.
     """
 
-    def __init__(self, save: Callable[[Pretraining], None], minutes: float, steps: set[int]) -> None:
+    def __init__(self, save: Callable[[Pretraining], None], minutes: float, wanted: Callable[[int], bool]) -> None:
         self.save = save
         self.seconds = minutes * 60
-        self.steps = steps
+        self.wanted = wanted
         self.stopped_by: signal.Signals | None = None
         self._last = 0.0
         self._before: dict[signal.Signals, Any] = {}
@@ -38,7 +38,10 @@ class Saver(pl.Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *args: Any, **kwargs: Any) -> None:
         if not pl_module.step_done:
             return
-        due = time.monotonic() - self._last > self.seconds or pl_module.status.step in self.steps
+        due = time.monotonic() - self._last > self.seconds or self.wanted(pl_module.status.step)
+        # Clocks and signals differ between processes, and a save or stop is for all of them.
+        due, stopped = pl_module.processes.largest(int(due), int(self.stopped_by or 0))
+        self.stopped_by = signal.Signals(stopped) if stopped else None
         if due or self.stopped_by is not None:
             pl_module.settle()
             self.save(pl_module)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from dnamamba.config import from_dict
-from dnamamba.curriculum import CurriculumConfig, Stage
+from dnamamba.config import from_dict, to_dict
+from dnamamba.curriculum import CurriculumConfig, Doubling, Stage
 from dnamamba.errors import InputError
 
 
@@ -71,3 +71,36 @@ def test_is_read_from_yaml_values():
 def test_bad_values_name_their_key(values, message):
     with pytest.raises(InputError, match=message):
         CurriculumConfig(**values)
+
+
+def test_doubling_is_stages_in_short():
+    plain = CurriculumConfig(doubling=Doubling(first=1, last=8), tokens_per_step=8, total_tokens=8 * 100)
+    assert [(stage.context, stage.share) for stage in plain.stages] == [(1, 0.25), (2, 0.25), (4, 0.25), (8, 0.25)]
+    warm = from_dict(CurriculumConfig, {"doubling": {"last": "4k", "share": 0.1}}, "curriculum")
+    assert [stage.context for stage in warm.stages] == [1024, 2048, 4096]
+    assert [stage.share for stage in warm.stages] == pytest.approx([0.1, 0.1, 0.8])
+    assert from_dict(CurriculumConfig, to_dict(warm)) == warm
+    alone = CurriculumConfig(doubling=Doubling(first=4, last=4), tokens_per_step=8, total_tokens=80)
+    assert alone.stages == _stages((4, 1.0))
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({"first": 3, "last": 8}, "doubling: want last = first times a power of two, got first 3 and last 8"),
+        ({"first": 4, "last": 12}, "times a power of two, got first 4 and last 12"),
+        ({"first": 8, "last": 4}, "times a power of two, got first 8 and last 4"),
+        ({"first": 1, "last": 8, "share": 0.4}, "share: want above 0 and below 1/3, .* of 4 stages, got 0.4"),
+        ({"first": 1, "last": 8, "share": 0.0}, "share: want above 0 and below 1/3, .* got 0.0"),
+    ],
+)
+def test_a_bad_doubling_is_refused(values, message):
+    with pytest.raises(InputError, match=f"curriculum.doubling.*{message}|curriculum.{message}"):
+        Doubling(**values)
+
+
+def test_stages_and_doubling_are_not_mixed():
+    with pytest.raises(InputError, match="give `stages` or `doubling`, not both"):
+        CurriculumConfig(
+            stages=_stages((2, 1.0)), doubling=Doubling(first=1, last=8), tokens_per_step=8, total_tokens=80
+        )

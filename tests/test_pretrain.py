@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from click.testing import CliRunner
 from pretrain_runs import write_config
 
 import dnamamba
+from dnamamba.checkpoints import checkpoint_of_step
 from dnamamba.cli import cli
 from dnamamba.errors import InputError
 from dnamamba.optimiser import learning_rate
@@ -58,6 +60,45 @@ def test_a_run_leaves_a_model_metrics_and_pictures(finished):
         assert (finished / "figures" / name).read_bytes().startswith(b"\x89PNG")
     model = dnamamba.load(finished)
     assert model.log_likelihood("ACGT" * 10).per_base < 0
+
+
+def test_metrics_say_what_each_stage_was(finished):
+    metrics = json.loads((finished / "metrics.json").read_text())
+    rows = read_log(finished / "logs")
+    assert [(stage["context"], stage["steps"], stage["tokens"]) for stage in metrics["stages"]] == [
+        (64, 20, 20 * 1024),
+        (256, 20, 20 * 1024),
+    ]
+    for stage, end in zip(metrics["stages"], (20, 40), strict=True):
+        row = next(row for row in rows if row["tokens"] == end * 1024 and "perplexity_64" in row)
+        assert stage["valid"] == {"64": row["perplexity_64"], "256": row["perplexity_256"]}
+        losses = [row["loss"] for row in rows if "loss" in row][end - 2 : end]
+        assert stage["perplexity"] == pytest.approx(math.exp(sum(losses) / 2))
+        assert stage["peak_memory"] > 1e8
+        assert 0 <= stage["data_share"] < 1
+    points = {row["tokens"] // 1024: row for row in rows if "perplexity_64" in row}
+    nats = {step: math.log(row["perplexity_64"] * row["perplexity_256"]) / 2 for step, row in points.items()}
+    assert metrics["best"]["step"] == min(nats, key=nats.get)
+    assert metrics["best"]["nats"] == pytest.approx(min(nats.values()))
+
+
+def test_a_run_that_gains_no_more_stops_and_leaves_its_best_weights(finished, tmp_path):
+    changes = ["optimiser.lr=1.0", "optimiser.warmup=0.5", "evaluation.points=20", "evaluation.early_stop=2"]
+    path = write_config(tmp_path, split={"method": "contig", "valid": ["chr2"], "test": ["chr3"]})
+    config, told = read_config(str(path), changes, [str(finished / "genomes.zarr")]), []
+    pretrain(config, tmp_path / "run", say=told.append)
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    best = metrics["best"]["step"]
+    assert metrics["tokens"] == best * 1024
+    assert sum(stage["steps"] for stage in metrics["stages"]) == best + 2 * 2 < 40
+    assert any(line.startswith(f"best on the validation part: step {best} of {best + 4}, ") for line in told)
+    kept = checkpoint_of_step(tmp_path / "run" / "checkpoints", best).tensors
+    model = dnamamba.load(tmp_path / "run").state_dict()
+    assert all(torch.equal(model[name], kept[f"model.{name}"]) for name in model)
+    digest = _digest(tmp_path / "run")
+    (tmp_path / "run" / "model.safetensors").unlink()
+    pretrain(config, tmp_path / "run", resume=True)  # killed while it was measured: it does not train on
+    assert _digest(tmp_path / "run") == digest
 
 
 def test_a_run_learns(finished):
@@ -167,6 +208,6 @@ def test_evaluate_prints_the_run_s_own_figures(finished):
 
 def test_the_checkpoint_holds_no_pickle(finished):
     names = {path.name for path in (finished / "checkpoints").rglob("*") if path.is_file()}
-    assert names == {"state.json", "tensors.safetensors"}
+    assert names == {"state.json", "tensors.safetensors", "best.json"}
     assert os.path.getsize(finished / "config.json") > 0
     assert torch.is_grad_enabled()

@@ -34,7 +34,7 @@ def test_the_whole_step_and_the_weights_before_it_are_kept(stopped):
     kept = np.load(stopped / "stopped" / "batches.npz", allow_pickle=False)
     assert (int(kept["step"]), kept["bases"].shape, kept["samples"].tolist()) == (2, (16, 64), list(range(16, 32)))
     weights = load(stopped / "stopped").state_dict()
-    before = latest_checkpoint(stopped / "checkpoints")
+    before = latest_checkpoint(stopped / "checkpoints", pytest.fail)
     assert before.step == 1
     assert all(torch.equal(weights[name], before.tensors[f"model.{name}"]) for name in weights)
 
@@ -42,7 +42,9 @@ def test_the_whole_step_and_the_weights_before_it_are_kept(stopped):
 def test_no_checkpoint_holds_what_is_no_number(stopped):
     for path in (stopped / "checkpoints").glob("step-*"):
         assert json.loads((path / "state.json").read_text())["step"] == 1
-    assert all(tensor.isfinite().all() for tensor in latest_checkpoint(stopped / "checkpoints").tensors.values())
+    assert all(
+        tensor.isfinite().all() for tensor in latest_checkpoint(stopped / "checkpoints", pytest.fail).tensors.values()
+    )
 
 
 def test_it_can_be_run_again(stopped):
