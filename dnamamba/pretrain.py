@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 import sys
 import time
 import warnings
@@ -13,9 +14,9 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 import yaml
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger
 
-from dnamamba.checkpoints import Checkpoint, latest_checkpoint, save_checkpoint
+from dnamamba.checkpoints import BEST_FILE, Best, Checkpoint, checkpoint_of_step, latest_checkpoint, save_checkpoint
 from dnamamba.config import format_size, from_dict, read_yaml, to_dict
 from dnamamba.corpus import Corpus, open_corpus
 from dnamamba.data import TrainingData
@@ -24,20 +25,24 @@ from dnamamba.errors import InputError
 from dnamamba.evaluate import Difference, Score, choose_targets, compare, summarise, table, target_losses
 from dnamamba.letters import vocabulary_of
 from dnamamba.loader import ReadAhead, training_loader
+from dnamamba.loggers import make_loggers
 from dnamamba.markov import fit_markov
 from dnamamba.memory import MemoryPlan, describe, plan_by_tokens, plan_from_json, plan_memory, plan_to_json
 from dnamamba.model import MambaLM
 from dnamamba.model_directory import save
+from dnamamba.parallel.launch import check_launch, errors_by_name, find_launch, meet
+from dnamamba.parallel.plan import check_pieces, shared_plan
+from dnamamba.parallel.processes import Processes
 from dnamamba.pipelines.alphabet import ALPHABETS
 from dnamamba.pipelines.splits import Splits
 from dnamamba.pretrain_config import PretrainConfig, read_config
 from dnamamba.progress import TrainingProgress
-from dnamamba.report import draw_contexts, draw_training, read_log
+from dnamamba.report import draw_contexts, draw_training, read_log, stage_figures
 from dnamamba.saver import Saver
 from dnamamba.training import Pretraining
 from dnamamba.validation import Validation, validation_steps
 
-CONFIG_FILE, SPLITS_FILE = "pretrain.yaml", "splits.json"
+CONFIG_FILE, SPLITS_FILE, PLAN_FILE = "pretrain.yaml", "splits.json", "memory_plan.json"
 
 Say = Callable[[str], None]
 
@@ -56,6 +61,7 @@ class Outcome:
     seconds: float
 
 
+@errors_by_name()
 def pretrain_command(
     path: str | None, overrides: Sequence[str], stores: Sequence[str], out: Path | None, resume: bool
 ) -> str:
@@ -68,10 +74,13 @@ def pretrain_command(
         config = from_dict(PretrainConfig, read_yaml(out / CONFIG_FILE))
     else:
         config = read_config(path, overrides, stores)
-        out = out or _free_folder()
-        if out.exists() and any(out.iterdir()):
-            raise InputError(f"{out}: is not empty; --resume goes on with a run, another --out starts a new one")
-    outcome = pretrain(config, out, resume=resume, say=lambda text: print(text, file=sys.stderr, flush=True))
+    processes = join(config)
+    if not resume:
+        out = processes.from_first(lambda: _empty_folder(out))
+    assert out is not None
+    outcome = pretrain(config, out, resume=resume, say=_say, processes=processes)
+    if not processes.is_first:
+        return ""
     made = {
         "config.json, model.safetensors": "the model, for dnamamba.load and dnamamba evaluate",
         "metrics.json": "the figures of the table and how they were made",
@@ -88,7 +97,26 @@ def pretrain_command(
     return f"\n{title}\n{table(outcome.scores)}\n{verdict}\n\nMade in {outcome.seconds:.0f} s:\n{paths}"
 
 
-def pretrain(config: PretrainConfig, out: Path, *, resume: bool = False, say: Say = lambda text: None) -> Outcome:
+def join(config: PretrainConfig) -> Processes:
+    """Find the processes that were started together, and meet them.
+
+    Raises:
+        InputError: not what the configuration wants, or no device.
+    """
+    launch, run = find_launch(), config.run
+    check_launch(launch, run.devices, run.nodes, run.context_parallel)
+    device = meet(launch, choose_device(run.device))
+    return Processes(launch, device, context=run.context_parallel, strategy=run.strategy)
+
+
+def pretrain(
+    config: PretrainConfig,
+    out: Path,
+    *,
+    resume: bool = False,
+    say: Say = lambda text: None,
+    processes: Processes | None = None,
+) -> Outcome:
     """Train a model and measure it. The same config and seed give the same weights, interrupted or not.
 
     Args:
@@ -96,46 +124,59 @@ def pretrain(config: PretrainConfig, out: Path, *, resume: bool = False, say: Sa
         out: its folder; made when it is not there.
         resume: go on from the last checkpoint in `out`.
         say: told in a line what happens.
+        processes: this one and those it trains with; None: those that torchrun or SLURM started with it.
+
+    Returns:
+        What the run leaves; without scores on all processes but the first, which alone measures and writes.
 
     Raises:
         InputError: bad stores, a split without data, a loss that is no number, or a stop by SIGTERM or Ctrl-C (which
             leaves a checkpoint to resume from).
     """
     began = time.monotonic()
-    device = choose_device(config.run.device)
-    out.mkdir(parents=True, exist_ok=True)
-    if not resume:
-        _write(out / CONFIG_FILE, yaml.safe_dump(to_dict(config), sort_keys=False))
-    stores = config.stores or (_simulate(config, out / "genomes.zarr", say),)
-    corpus = _open(config, stores, out)
+    processes = processes or join(config)
+    say = say if processes.is_first else lambda text: None
+    stores = processes.from_first(lambda: _prepare(config, out, resume, say))
+    corpus = _open(stores, out)
     title = _title(corpus)
     say(f"{title}: " + ", ".join(f"{part} {corpus.splits.bases(part):,} bases" for part in corpus.splits.parts))
     checkpoint = _checkpoint(out, say) if resume else None
-    module = train(config, corpus, out, device, checkpoint, say)
+    module = train(config, corpus, out, processes, checkpoint, say)
+    processes.close()
+    if not processes.is_first:
+        return Outcome(out, title, {}, {}, time.monotonic() - began)
     scores, differences = _measure(config, corpus, module, say)
     outcome = Outcome(out, title, scores, differences, time.monotonic() - began)
-    _leave(config, corpus, module.model, outcome)
+    _leave(config, corpus, module, outcome)
     return outcome
 
 
 def train(
-    config: PretrainConfig, corpus: Corpus, out: Path, device: torch.device, checkpoint: Checkpoint | None, say: Say
+    config: PretrainConfig, corpus: Corpus, out: Path, processes: Processes, checkpoint: Checkpoint | None, say: Say
 ) -> Pretraining:
     """Run the curriculum, or the rest of it, under Lightning. Returns the module with the trained model."""
-    alphabet = ALPHABETS[config.model.alphabet]
+    alphabet, device = ALPHABETS[config.model.alphabet], processes.device
     torch.manual_seed(config.run.seed)
     model = MambaLM(config.model)
     model.vocabulary = vocabulary_of(alphabet)
     model.to(device)
     autocast = autocast_dtype(config.run.precision, device)
-    plan = _plan(config, model, autocast, checkpoint)
+    plan = _plan(config, model, autocast, checkpoint, out / PLAN_FILE, processes)
+    check_pieces(plan, processes, config.model)
+    if config.run.carry_state and checkpoint and checkpoint.state["data_ranks"] != processes.data_size:
+        raise InputError(
+            f"run.carry_state: {checkpoint.state['data_ranks']} data ranks handed the states of their windows on; the "
+            f"run cannot go on with {processes.data_size}"
+        )
     data = TrainingData(
         corpus, config.curriculum, alphabet, micro_batch={context: one.rows for context, one in plan.items()},
         seed=config.run.seed, reverse_complement=config.run.reverse_complement, carry_state=config.run.carry_state,
+        rank=processes.data_rank, world_size=processes.data_size,
     )  # fmt: skip
     module = Pretraining(
-        model, alphabet, config.optimiser, config.curriculum, plan, autocast, checkpoint, out / "stopped",
-        config.run.carry_state,
+        model, alphabet, config.optimiser, config.curriculum, plan, autocast, checkpoint,
+        (out if processes.is_first else out / f"process-{processes.launch.rank}") / "stopped", config.run.carry_state,
+        processes,
     )  # fmt: skip
     total = config.curriculum.total_steps
     parameters = sum(p.numel() for p in model.parameters())
@@ -146,64 +187,108 @@ def train(
     )
 
     def keep(at: Pretraining) -> None:
-        state = {"memory_plan": plan_to_json(plan)}  # the genomes are checked against the run's splits.json
-        save_checkpoint(
-            out / "checkpoints", at.status.step, at.checkpoint_tensors(), state, config.run.keep_checkpoints
-        )
         for logger in at.loggers:
             logger.save()  # a kill later loses no row that the checkpoint covers
+        # The genomes are checked against the run's splits.json.
+        state = {"memory_plan": plan_to_json(plan), "data_ranks": processes.data_size}
+        tensors = at.checkpoint_tensors()
+        if not processes.is_first:
+            return
+        save_checkpoint(
+            out / "checkpoints", at.status.step, tensors, state, config.run.keep_checkpoints,
+            validation.best,
+        )  # fmt: skip
+
+    def wanted(step: int) -> bool:
+        new = validation.best is not None and validation.best.step == step
+        return new or step in config.curriculum.borders or validation.gains_no_more(step)
 
     for row in data.layout():
         packed = f", {row.packed:.0%} of it in packed windows" if row.packed > 0.01 else ""
         at_a_time = describe(row.context, plan[row.context])
         say(f"context {format_size(row.context)}: {row.epochs:.2f} epochs of {row.bases:,} bases{packed}; {at_a_time}")
-    saver = Saver(keep, config.run.checkpoint_minutes, set(config.curriculum.borders))
+    saver = Saver(keep, config.run.checkpoint_minutes, wanted)
     steps = validation_steps(config.curriculum, config.evaluation.points)
-    validation = Validation(corpus, config.contexts, config.evaluation, steps)
-    if module.start_step < total:
+    validation = Validation(
+        corpus, config.contexts, config.evaluation, steps, checkpoint.best if checkpoint else None
+    )  # fmt: skip
+    if module.start_step < total and not validation.gains_no_more(module.start_step):
         workers = sensible_workers(device) if config.run.workers is None else config.run.workers
         loader = ReadAhead(training_loader(data, start_step=module.start_step, workers=workers), device)
-        trainer = _trainer(out, device, [validation, TrainingProgress(total), saver])
+        callbacks: list[pl.Callback] = [validation, saver]
+        if processes.is_first:
+            callbacks.insert(1, TrainingProgress(config.curriculum))
+        loggers = make_loggers(config.run.loggers, out) if processes.is_first else []
+        trainer = _trainer(loggers, processes, callbacks)
         trainer.fit(module, loader)
+        module.model = processes.whole_model(module.model)
     if saver.stopped_by is not None and module.status.step < total:
         raise InputError(
             f"stopped by {saver.stopped_by.name} after step {module.status.step:,} of {total:,}; go on with: "
             f"dnamamba pretrain --resume --out {out}"
         )
     module.model.to(device)
+    if validation.best is not None:
+        _choose_weights(config, out, module, validation.best, say)
     return module
 
 
+def _choose_weights(config: PretrainConfig, out: Path, module: Pretraining, best: Best, say: Say) -> None:
+    """Say which point was the best; where the run stops early, put its weights into the model."""
+    at = f"step {best.step:,} of {module.status.step:,}"
+    curve = ", ".join(f"{format_size(int(context))} {value:.4f}" for context, value in best.perplexity.items())
+    say(f"best on the validation part: {at}, perplexity {curve}")
+    if config.evaluation.early_stop is None or best.step == module.status.step:
+        return
+    try:
+        checkpoint = checkpoint_of_step(out / "checkpoints", best.step)
+    except InputError as error:
+        say(f"{error}; the model is that of the last step instead")
+        return
+    module.put_weights(checkpoint)
+    say(f"the model is that of step {best.step:,}")
+
+
 def _plan(
-    config: PretrainConfig, model: MambaLM, autocast: torch.dtype | None, checkpoint: Checkpoint | None
+    config: PretrainConfig,
+    model: MambaLM,
+    autocast: torch.dtype | None,
+    checkpoint: Checkpoint | None,
+    file: Path,
+    processes: Processes,
 ) -> MemoryPlan:
-    """What goes through the model at a time, and what its backward computes again."""
+    """What goes through the model at a time, and what its backward computes again; written down once a run."""
     recompute = config.run.recompute
     if recompute == "auto":
         recompute = "cheap" if model.device.type == "cuda" else "none"
     model.recompute = recompute
     if checkpoint:
         return plan_from_json(checkpoint.state["memory_plan"])  # another cut would round otherwise
-    windows = {stage.context: config.curriculum.tokens_per_step // stage.context for stage in config.curriculum.stages}
-    if config.run.micro_batch_tokens:
-        return plan_by_tokens(windows, config.run.micro_batch_tokens)
-    return plan_memory(model, windows, config.run.memory, autocast=autocast)
+    if file.exists():  # the run was killed before its first checkpoint; other memory may be free by now
+        return plan_from_json(json.loads(file.read_text()))
+    per_step = config.curriculum.tokens_per_step // processes.data_size
+    windows = {stage.context: per_step // stage.context for stage in config.curriculum.stages}
+
+    def make(windows: Mapping[int, int]) -> MemoryPlan:
+        if config.run.micro_batch_tokens:
+            return plan_by_tokens(windows, config.run.micro_batch_tokens)
+        return plan_memory(model, windows, config.run.memory, autocast=autocast)
+
+    plan = shared_plan(processes, windows, make)
+    if processes.is_first:
+        _write(file, json.dumps(plan_to_json(plan)) + "\n")
+    return plan
 
 
-def _trainer(out: Path, device: torch.device, callbacks: list[pl.Callback]) -> pl.Trainer:
+def _trainer(loggers: list[Logger], processes: Processes, callbacks: list[pl.Callback]) -> pl.Trainer:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
     warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")
     warnings.filterwarnings("ignore", ".*LeafSpec.*")
-    part = f"part-{len(list((out / 'logs').glob('part-*')))}"  # one a start: a resumed run leaves the earlier log alone
     return pl.Trainer(
-        accelerator="gpu" if device.type == "cuda" else "cpu",
-        devices=1,
+        **processes.trainer_arguments,
         max_epochs=1,
-        logger=[
-            CSVLogger(out, name="logs", version=part, flush_logs_every_n_steps=10),
-            TensorBoardLogger(out, name="logs", version=part, default_hp_metric=False),
-        ],
+        logger=loggers,
         callbacks=callbacks,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -229,12 +314,13 @@ def _measure(
     return scores, differences
 
 
-def _leave(config: PretrainConfig, corpus: Corpus, model: MambaLM, outcome: Outcome) -> None:
+def _leave(config: PretrainConfig, corpus: Corpus, module: Pretraining, outcome: Outcome) -> None:
     """Write model directory, metrics and pictures."""
-    out, scores = outcome.folder, outcome.scores
+    out, scores, model = outcome.folder, outcome.scores, module.model
     ours, theirs = next(iter(scores.values()))
     curves = {name: {context: row[name].perplexity for context, row in scores.items()} for name in (ours, theirs)}
-    tokens = config.curriculum.total_steps * config.curriculum.tokens_per_step
+    tokens, rows = module.weights_step * config.curriculum.tokens_per_step, read_log(out / "logs")
+    best = out / "checkpoints" / BEST_FILE
     extra = {
         "contexts": list(config.contexts),
         "tokens": tokens,
@@ -255,6 +341,8 @@ def _leave(config: PretrainConfig, corpus: Corpus, model: MambaLM, outcome: Outc
         "tokens": tokens,
         "seconds": round(outcome.seconds, 1),
         "parameters": sum(p.numel() for p in model.parameters()),
+        "stages": stage_figures(rows, config.curriculum),
+        "best": json.loads(best.read_text()) if best.exists() else None,
         "trained_on": outcome.title,
         "store": corpus.splits.fingerprints,
         "config": to_dict(config),
@@ -265,8 +353,20 @@ def _leave(config: PretrainConfig, corpus: Corpus, model: MambaLM, outcome: Outc
         (first * config.curriculum.tokens_per_step, stage.context)
         for first, stage in zip(borders, config.curriculum.stages, strict=False)
     ]
-    draw_training(read_log(out / "logs"), stages, out / "figures" / "training.png", outcome.title)
+    draw_training(rows, stages, out / "figures" / "training.png", outcome.title)
     draw_contexts(curves, out / "figures" / "contexts.png", outcome.title)
+
+
+def _prepare(config: PretrainConfig, out: Path, resume: bool, say: Say) -> tuple[str, ...]:
+    """Put into the run's folder what every process reads from it, and name the stores."""
+    out.mkdir(parents=True, exist_ok=True)
+    if not resume:
+        _write(out / CONFIG_FILE, yaml.safe_dump(to_dict(config), sort_keys=False))
+    stores = config.stores or (_simulate(config, out / "genomes.zarr", say),)
+    if not (out / SPLITS_FILE).exists():
+        corpus = open_corpus(stores, config.split_in_force)
+        _write(out / SPLITS_FILE, json.dumps(corpus.splits.to_json()) + "\n")
+    return stores
 
 
 def _simulate(config: PretrainConfig, path: Path, say: Say) -> str:
@@ -275,18 +375,17 @@ def _simulate(config: PretrainConfig, path: Path, say: Say) -> str:
     assert config.simulate is not None
     if not path.exists():
         say(f"simulating five great apes of {config.simulate.bases:,} bases into {path}")
-        simulate_store(path, config.simulate)
+        aside = path.with_name(f".{path.name}.writing")
+        shutil.rmtree(aside, ignore_errors=True)
+        simulate_store(aside, config.simulate)
+        aside.replace(path)  # a kill leaves no store with some of the species
     return str(path)
 
 
-def _open(config: PretrainConfig, stores: Sequence[str], out: Path) -> Corpus:
+def _open(stores: Sequence[str], out: Path) -> Corpus:
     """Open the stores with the run's split; a resumed run takes the one it began with."""
     file = out / SPLITS_FILE
-    if file.exists():
-        return open_corpus(stores, Splits.from_json(json.loads(file.read_text()), str(file)))
-    corpus = open_corpus(stores, config.split_in_force)
-    _write(file, json.dumps(corpus.splits.to_json()) + "\n")
-    return corpus
+    return open_corpus(stores, Splits.from_json(json.loads(file.read_text()), str(file)))
 
 
 def _title(corpus: Corpus) -> str:
@@ -300,9 +399,20 @@ def _checkpoint(out: Path, say: Say) -> Checkpoint | None:
     if not (out / "checkpoints").exists():
         say("no checkpoint was written before the run stopped: it starts at step 0")
         return None
-    checkpoint = latest_checkpoint(out / "checkpoints")
+    checkpoint = latest_checkpoint(out / "checkpoints", say)
     say(f"going on after step {checkpoint.step:,}")
     return checkpoint
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _empty_folder(out: Path | None) -> Path:
+    out = out or _free_folder()
+    if out.exists() and any(not path.name.startswith(".") for path in out.iterdir()):
+        raise InputError(f"{out}: is not empty; --resume goes on with a run, another --out starts a new one")
+    return out
 
 
 def _free_folder() -> Path:

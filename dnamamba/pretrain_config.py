@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from dnamamba.config import from_dict, read_yaml, with_overrides
 from dnamamba.curriculum import CurriculumConfig
@@ -14,10 +14,15 @@ from dnamamba.evaluate import EvaluationConfig
 from dnamamba.memory import MemorySetting
 from dnamamba.model import ModelConfig
 from dnamamba.optimiser import OptimiserConfig
+from dnamamba.parallel.launch import Strategy
 from dnamamba.pipelines.simulate.config import SimulateConfig
 from dnamamba.pipelines.splits import SplitConfig
 
 CONFIGS = Path(__file__).parent / "configs"
+_LEAST = {
+    "seed": 0, "workers": 0, "keep_checkpoints": 1, "micro_batch_tokens": 1, "devices": 1, "nodes": 1,
+    "context_parallel": 1,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +51,26 @@ class RunConfig:
     """Processes that read windows; 0 reads in a thread of the training process; none: 2 beside a GPU when there are
     4 cores or more, else 0. What is read is the same."""
     checkpoint_minutes: float = 10.0
+    """One is written at the end of a stage, at the best point of the validation curve and on a signal as well."""
     keep_checkpoints: int = 2
+    """How many of the last ones are kept, the best one beside them."""
+    loggers: tuple[str | dict[str, Any], ...] = ("csv", "tensorboard")
+    """csv (always written), tensorboard, or {class: WandbLogger, project: apes}: a class of lightning.pytorch.loggers
+    and its arguments."""
     reverse_complement: bool = True
     """Read half of the windows from the other strand."""
+    devices: int | None = None
+    """Processes of each node, one a GPU; none: as many as torchrun or SLURM started. Any other number is an error."""
+    nodes: int | None = None
+    """Nodes; none: as many as there are."""
+    strategy: Strategy = "auto"
+    """Of several processes: "ddp" (auto) has all weights on each, "fsdp" shards weights, gradients and moments."""
+    context_parallel: int = 1
+    """Processes that share each window, every one a piece of it; the others share the windows of a step. It divides
+    their number."""
 
     def __post_init__(self) -> None:
-        for key, least in (("seed", 0), ("workers", 0), ("keep_checkpoints", 1), ("micro_batch_tokens", 1)):
+        for key, least in _LEAST.items():
             value = getattr(self, key)
             if value is not None and value < least:
                 raise InputError(f"run.{key}: want {least} or more, got {value}")

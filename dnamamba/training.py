@@ -16,10 +16,12 @@ from dnamamba.carried import CarriedStates
 from dnamamba.checkpoints import Checkpoint
 from dnamamba.curriculum import CurriculumConfig
 from dnamamba.data import MicroBatch, cut_batch
+from dnamamba.device import peak_memory, reset_peak_memory
 from dnamamba.memory import MemoryPlan
 from dnamamba.model import MambaLM
 from dnamamba.model.sliced import sliced_step
 from dnamamba.optimiser import OptimiserConfig, learning_rate
+from dnamamba.parallel.processes import ALONE, Processes, shard_like, whole
 from dnamamba.pipelines.alphabet import Alphabet
 from dnamamba.replay import stop_for_nan
 
@@ -50,6 +52,8 @@ class Status:
     tokens_per_second: float = math.nan
     data_share: float = 0.0
     """Share of the time since the first batch that was spent waiting for the loader."""
+    peak_memory: int = 0
+    """Bytes: on a GPU the most that was in use since the stage began, on a CPU the most that the process ever held."""
 
     @property
     def perplexity(self) -> float:
@@ -74,6 +78,7 @@ class Pretraining(pl.LightningModule):
         checkpoint: Checkpoint | None,
         crash_folder: Path,
         carry_state: bool = False,
+        processes: Processes = ALONE,
     ) -> None:
         """Set up a run, or the rest of one.
 
@@ -87,9 +92,11 @@ class Pretraining(pl.LightningModule):
             checkpoint: what to go on from.
             crash_folder: where the step goes that made a loss or gradient that is no number.
             carry_state: hand the state after a row on to the same row of the next step.
+            processes: this one and those it trains with.
         """
         super().__init__()
         self.automatic_optimization = False
+        self.processes = processes
         self.model = model
         self.alphabet = alphabet
         self.config = config
@@ -101,18 +108,31 @@ class Pretraining(pl.LightningModule):
         self.status = Status(step=self.start_step, tokens=self.start_step * curriculum.tokens_per_step)
         self.step_done = False
         """Whether the micro-batch that was just trained on was the last one of its step."""
+        self.weights_step = 0
+        """Optimiser steps that the model's weights have seen."""
         self.within_step: list[Callable[[float], None]] = []
         """Called with the share of the optimiser step that is done, slice by slice."""
-        self._carried = CarriedStates(checkpoint.tensors if checkpoint else {}) if carry_state else None
+        carried = processes.own_states(checkpoint.tensors) if checkpoint else {}
+        self._carried = CarriedStates(carried) if carry_state else None
         self._checkpoint = checkpoint
         self._began = self._step_ended = 0.0
         self._loss = self._count = torch.zeros(())
         self._batches: list[MicroBatch] = []
+        self._stage = -1
         self._unsettled: Step | None = None
         if checkpoint:
-            prefix = "model."
-            weights = {k.removeprefix(prefix): v for k, v in checkpoint.tensors.items() if k.startswith(prefix)}
-            self.model.load_state_dict(weights)
+            self.put_weights(checkpoint)
+
+    def put_weights(self, checkpoint: Checkpoint) -> None:
+        """Put a checkpoint's weights into the model."""
+        prefix = "model."
+        weights = {k.removeprefix(prefix): v for k, v in checkpoint.tensors.items() if k.startswith(prefix)}
+        self.model.load_state_dict(weights)
+        self.weights_step = checkpoint.step
+
+    def configure_model(self) -> None:
+        if self.processes.is_sharded:
+            self.processes.shard(self.model, self.device_mesh["data_parallel"])  # type: ignore[index]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         groups = self.model.parameter_groups(self.config.weight_decay)
@@ -134,19 +154,24 @@ class Pretraining(pl.LightningModule):
             self._count = torch.zeros((), device=self.device, dtype=torch.int64)
             self._batches = []
         self._batches.append(batch)
+        if batch.stage != self._stage:
+            self._stage = batch.stage
+            reset_peak_memory(self.device)
         first = self.curriculum.at(batch.step).step == 0
-        loss, count, after = sliced_step(
-            self.model,
-            partial(cut_batch, batch, self.alphabet),  # type: ignore[arg-type]
-            batch.context,
-            self.plan[batch.context].slice_length,
-            # Over all positions of the step, those without a target too: so its weight does not hang on how it is cut.
-            scale=1 / self.curriculum.tokens_per_step,
-            state=self._carried.before(batch, first) if self._carried else None,
-            autocast=self.autocast,
-            backward=self.manual_backward,
-            progress=partial(self._tell, batch),
-        )
+        processes, context = self.processes, batch.context
+        with processes.step(self, self.model):
+            loss, count, after = sliced_step(
+                self.model,
+                lambda start, end: cut_batch(batch, self.alphabet, *processes.piece(start, end)),  # type: ignore[arg-type, return-value]
+                context,
+                self.plan[context].slice_length,
+                # Over all positions of the step, those without a target too: its weight does not hang on the cutting.
+                scale=processes.loss_factor / self.curriculum.tokens_per_step,
+                state=self._carried.before(batch, first) if self._carried else None,
+                autocast=self.autocast,
+                backward=self.manual_backward,
+                progress=partial(self._tell, batch),
+            )
         if self._carried:
             self._carried.keep(batch, after)
         self._loss += loss
@@ -163,8 +188,10 @@ class Pretraining(pl.LightningModule):
         optimiser = self._optimiser()
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(self.config, batch.step, self.curriculum.total_steps)
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
-        loss = self._loss / self._count.clamp_min(1)
+        self.processes.sum_gradients(self.model.parameters())
+        norm = whole(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip))
+        total, count = self.processes.sum(self._loss, self._count)
+        loss = total / count.clamp_min(1)
         # The device skips a step that is no number, and the host asks about it a step later: no queue runs dry for it.
         optimiser.found_inf = (~(loss.isfinite() & norm.isfinite())).float()  # type: ignore[attr-defined]
         self.optimizers().step()  # type: ignore[union-attr]
@@ -174,6 +201,7 @@ class Pretraining(pl.LightningModule):
         self._unsettled = Step(tuple(self._batches), loss, norm, optimiser.param_groups[0]["lr"], issued)
         status, tokens = self.status, self.curriculum.tokens_per_step
         status.step, status.tokens, status.context = batch.step + 1, (batch.step + 1) * tokens, batch.context
+        self.weights_step = status.step
         if status.step in {self.start_step + 1, *self.curriculum.borders}:
             self.settle()
 
@@ -190,7 +218,7 @@ class Pretraining(pl.LightningModule):
         step, self._unsettled = self._unsettled, None
         loss, norm = float(step.loss), float(step.norm)
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            stop_for_nan(self.crash_folder, self.model, step.batches, loss, norm)
+            stop_for_nan(self.crash_folder, self.processes.whole_model(self.model), step.batches, loss, norm)
         status, done = self.status, step.batches[0].step + 1
         now = time.monotonic() if self.device.type == "cuda" else step.issued
         tokens = self.curriculum.tokens_per_step
@@ -198,6 +226,7 @@ class Pretraining(pl.LightningModule):
         self._step_ended = now
         status.loss, status.gradient_norm = loss, norm
         status.data_share = self.trainer.train_dataloader.waited / max(now - self._began, 1e-9)  # type: ignore[union-attr]
+        status.peak_memory = peak_memory(self.device)
         row = {
             "tokens": done * tokens,
             "context": step.batches[0].context,
@@ -206,6 +235,7 @@ class Pretraining(pl.LightningModule):
             "learning_rate": step.learning_rate,
             "tokens_per_second": status.tokens_per_second,
             "data_share": status.data_share,
+            "peak_memory": status.peak_memory,
         }
         for logger in self.loggers:
             logger.log_metrics(row, done)
@@ -220,7 +250,8 @@ class Pretraining(pl.LightningModule):
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         for index, moments in self._optimiser().state_dict()["state"].items():
             tensors |= {f"optimiser.{index}.{name}": torch.as_tensor(value) for name, value in moments.items()}
-        return tensors | (self._carried.tensors() if self._carried else {})
+        tensors = {name: whole(tensor) for name, tensor in tensors.items()}
+        return tensors | (self.processes.all_states(self._carried.tensors()) if self._carried else {})
 
     def _optimiser(self) -> torch.optim.Optimizer:
         optimiser = self.optimizers(use_pl_optimizer=False)
@@ -231,8 +262,9 @@ class Pretraining(pl.LightningModule):
 def restore_moments(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
     """Put AdamW's moments back, the bits as they were saved; parameters are known by their place in the groups."""
     state: dict[int, dict[str, Tensor]] = {}
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     for name, tensor in tensors.items():
         if name.startswith("optimiser."):
             _, index, moment = name.split(".")
-            state.setdefault(int(index), {})[moment] = tensor
+            state.setdefault(int(index), {})[moment] = shard_like(tensor, parameters[int(index)])
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})

@@ -36,4 +36,6 @@ def pretrain(config_and_overrides: tuple[str, ...], stores: tuple[str, ...], out
 
     if resume and (paths or overrides or stores):
         raise InputError("--resume takes the configuration of the run itself; give --out RUN and nothing else")
-    click.echo(pretrain_command(paths[0] if paths else None, overrides, stores, out, resume))
+    text = pretrain_command(paths[0] if paths else None, overrides, stores, out, resume)
+    if text:  # of several processes one speaks
+        click.echo(text)
