@@ -105,7 +105,10 @@ def _allocator(monkeypatch, bytes_of):
     return asked
 
 
-@pytest.mark.parametrize("context, shapes", [(2**10, [(64, 2**10), (128, 2**10)]), (2**20, [(1, 2**16), (1, 2**17)])])
+LONG = [(1, 2**16), (1, 2**17)]
+
+
+@pytest.mark.parametrize("context, shapes", [(2**10, [(64, 2**10), (128, 2**10)]), (2**16 + 1, LONG), (2**20, LONG)])
 def test_the_footprint_is_the_line_through_two_probes(context, shapes, monkeypatch):
     asked = _allocator(monkeypatch, lambda tokens: 1_000_000 + 30 * tokens)
     found = measure_footprint(random_model(), context, None)
