@@ -1,52 +1,74 @@
 """The training step: slices of a window change nothing but rounding, and say how far the step is."""
 
+import contextlib
+import io
 import json
 
 import pytest
-from pretrain_runs import write_config
+from pretrain_runs import SMALL, write_config
 
 from dnamamba.pretrain import pretrain
 from dnamamba.pretrain_config import read_config
-from dnamamba.progress import TrainingProgress
 from dnamamba.report import read_log
+from dnamamba.training import Pretraining
+
+STEPS = 8  # four of each stage
+CURRICULUM = {**SMALL["curriculum"], "total_tokens": STEPS * 1024}
 
 
-def _run(folder, tokens):
+def _run(folder, tokens, stores=()):
+    """A run and what it said on stderr."""
     folder.mkdir()
-    config = read_config(str(write_config(folder, run={"micro_batch_tokens": tokens})), [], [])
-    pretrain(config, folder / "run")
-    return folder / "run"
+    split = {"method": "contig", "valid": ["chr2"], "test": ["chr3"]}
+    changes = {"run": {"micro_batch_tokens": tokens}, "curriculum": CURRICULUM, "split": split}
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+        pretrain(read_config(str(write_config(folder, **changes)), [], stores), folder / "run")
+    return folder / "run", said.getvalue().splitlines()
 
 
-def test_a_run_in_slices_learns_what_a_run_in_whole_windows_does(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def sliced(tmp_path_factory):
+    """A run whose windows of 256 go through the model 100 tokens at a time; its lines; the shares told, by step."""
     told = {}
 
-    def listen(self, trainer, module):
-        module.within_step.append(lambda share: told.setdefault(module.status.step, []).append(share))
+    def listen(self, batch, share):
+        told.setdefault(batch.step, []).append((batch.micro + share) / batch.micros)
+        original(self, batch, share)
 
-    monkeypatch.setattr(TrainingProgress, "on_train_start", listen)
-    monkeypatch.setattr(TrainingProgress, "on_train_batch_end", lambda self, *args, **kwargs: None)
-    sliced = _run(tmp_path / "sliced", 100)
-    monkeypatch.undo()
-    whole = _run(tmp_path / "whole", 1024)
-    ours, theirs = ([row for row in read_log(run / "logs") if "loss" in row] for run in (sliced, whole))
-    for name in ("loss", "gradient_norm"):
-        assert [row[name] for row in ours] == pytest.approx([row[name] for row in theirs], rel=2e-3)
-    plan = json.loads(next((sliced / "checkpoints").glob("step-*/state.json")).read_text())["memory_plan"]
+    original = Pretraining._tell
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Pretraining, "_tell", listen)
+        patch.setattr("dnamamba.progress.PLAIN_EVERY", 0.0)
+        return *_run(tmp_path_factory.mktemp("training") / "sliced", 100), told
+
+
+def test_a_run_in_slices_learns_what_a_run_in_whole_windows_does(sliced, tmp_path):
+    run, _, _ = sliced
+    plan = json.loads(next((run / "checkpoints").glob("step-*/state.json")).read_text())["memory_plan"]
     assert plan == {"64": [1, 64], "256": [1, 100]}
-    assert set(told) == set(range(40))
+    whole, _ = _run(tmp_path / "whole", 1024, [str(run / "genomes.zarr")])
+    ours, theirs = ([row for row in read_log(folder / "logs") if "loss" in row] for folder in (run, whole))
+    assert len(ours) == STEPS
+    for name in ("loss", "gradient_norm"):
+        assert [row[name] for row in ours] == pytest.approx([row[name] for row in theirs], rel=1e-3)
+
+
+def test_a_step_says_how_far_it_is(sliced):
+    _, _, told = sliced
+    assert set(told) == set(range(STEPS))
     for shares in told.values():
         assert shares == sorted(shares)
         assert shares[-1] == pytest.approx(1)
-    assert (len(told[0]), len(told[39])) == (16, 4 * 5)  # 16 windows; 4 windows in 3 slices, 2 of them taken twice
+    assert len(told[0]) == 16  # windows
+    assert len(told[STEPS - 1]) == 4 * 5  # 4 windows in 3 slices, 2 of them taken twice
 
 
-def test_a_long_step_is_shown_before_it_ends(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("dnamamba.progress.PLAIN_EVERY", 0.0)
-    _run(tmp_path / "sliced", 100)
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("step 40/40")]
+def test_a_long_step_is_shown_before_it_ends(sliced):
+    _, said, _ = sliced
+    lines = [line for line in said if line.startswith(f"step {STEPS}/{STEPS}")]
     shares = [int(line.split()[2].rstrip("%")) for line in lines[:-1]]
-    assert shares == sorted(shares)
     assert len(shares) == 4 * 5
+    assert shares == sorted(shares)
     assert all(line.endswith("% of it done") for line in lines[:-1])
     assert "loss" in lines[-1]
