@@ -4,10 +4,6 @@ import hashlib
 import json
 import math
 import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -27,17 +23,6 @@ from dnamamba.report import read_log
 
 def _digest(run: Path) -> str:
     return hashlib.sha256((run / "model.safetensors").read_bytes()).hexdigest()
-
-
-def _start(*arguments: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "dnamamba", "pretrain", *map(str, arguments)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-
-def _first_checkpoint(run: Path, process: subprocess.Popen[str]) -> None:
-    while not list((run / "checkpoints").glob("step-*")):
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.01)
 
 
 @pytest.fixture(scope="module")
@@ -121,27 +106,6 @@ def test_the_curve_is_measured_at_every_context_throughout(finished):
     rows = [row for row in read_log(finished / "logs") if "perplexity_64" in row]
     assert [row["tokens"] / 1024 for row in rows] == [10, 20, 30, 40]
     assert all("perplexity_256" in row for row in rows)
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["SIGKILL", "SIGTERM"])
-def test_a_killed_run_resumes_to_the_same_bits(number, finished, tmp_path):
-    run = tmp_path / "run"
-    process = _start(write_config(tmp_path), "--out", run)
-    _first_checkpoint(run, process)
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=100)
-    assert not (run / "model.safetensors").exists(), "it was over before it could be killed"
-    if number == signal.SIGTERM:
-        assert process.returncode == 1
-        assert "stopped by SIGTERM after step" in errors
-        assert f"dnamamba pretrain --resume --out {run}" in errors
-    resumed = _start("--resume", "--out", run)
-    _, errors = resumed.communicate(timeout=100)
-    assert resumed.returncode == 0, errors
-    assert "going on after step" in errors
-    assert _digest(run) == _digest(finished)
-    losses = [row["loss"] for row in read_log(run / "logs") if "loss" in row]
-    assert losses == [row["loss"] for row in read_log(finished / "logs") if "loss" in row]
 
 
 def test_workers_and_the_threads_of_the_loader_change_nothing(finished, tmp_path):
