@@ -11,17 +11,15 @@ LANES = 16  # float32 lanes of a vector: one AVX-512 register, two AVX2 or four 
 CHUNK = 64  # steps; a state every CHUNK steps is kept for the backward: 1/16 of the bytes of x, dt, z, y at N = 16
 BLOCK = 4  # states walked together
 ROW = LANES * BLOCK  # floats of one block of states of one group
+SLOW = 1.0 / 1536  # nats a step: states that decay slower are handed from chunk to chunk with more care
 
-# Scratch of a chunk, one record a step, so that a step's vectors are neighbours: no two share a cache set.
-DELTA, DRIVE, OUT, GRAD, GATE, SLOPE, DELTA_SUM, DRIVE_SUM = (LANES * i for i in range(8))
-RECORD = LANES * 8
-
-
-KEPT = 2 * ROW  # floats a step keeps for the way back: decay and previous state of one block
-PAD = 5 * LANES  # odd number of cache lines between the parts of the scratch, against sets that clash
-
-
-FORWARD_SCRATCH = CHUNK * RECORD
+# Scratch of a chunk, one record a step, so that a step's vectors are neighbours. An odd number of cache lines: records
+# spread over all sets of the first cache.
+DELTA, DRIVE, OUT, GRAD, DELTA_SUM, DRIVE_SUM, GATE, SLOPE = (LANES * i for i in range(8))
+FORWARD_RECORD = LANES * 3
+RECORD = LANES * 9
+KEPT = 2 * ROW  # floats a step keeps for the way back: decay and decayed state of one block
+FORWARD_SCRATCH = CHUNK * FORWARD_RECORD
 
 
 class Scan(NamedTuple):
@@ -80,8 +78,20 @@ class Backward(NamedTuple):
 
 
 def backward_scratch(states: int) -> int:
-    """Floats of scratch that a task of the backward scan needs."""
-    return CHUNK * (RECORD + KEPT) + 2 * CHUNK * states * LANES + 4 * PAD
+    """Floats of scratch of the backward scan: records, kept values, a block's gamma, four partial sums a state."""
+    return CHUNK * (RECORD + KEPT + 2 * 4 * states) + ROW
+
+
+SUM_TASK = 1024  # vectors a task
+
+
+class Sum(NamedTuple):
+    """The partial sums of several tasks, added in order."""
+
+    parts: int
+    floats: int  # a multiple of LANES
+    source: int  # [B, parts, floats]
+    target: int  # [B, floats]
 
 
 # The convolution.

@@ -7,12 +7,24 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dnamamba.kernels.cpu_code import Kernel
-from dnamamba.kernels.cpu_jobs import BLOCK, CHUNK, FORWARD_SCRATCH, LANES, Backward, Forward, Scan, backward_scratch
+from dnamamba.kernels.cpu_jobs import (
+    BLOCK,
+    CHUNK,
+    FORWARD_SCRATCH,
+    LANES,
+    SUM_TASK,
+    Backward,
+    Forward,
+    Scan,
+    Sum,
+    backward_scratch,
+)
 from dnamamba.kernels.cpu_memory import empty
 from dnamamba.kernels.cpu_threads import run_tasks
 
 _FORWARD = Kernel("cpu_scan_forward", "walk_forward")
 _BACKWARD = Kernel("cpu_scan_backward", "walk_backward")
+_SUMS = Kernel("cpu_scan_sums", "add_parts")
 
 
 def _up(value: int, multiple: int) -> int:
@@ -35,10 +47,11 @@ def _state_rows(tensor: Tensor, states: int) -> Tensor:
     return _rows(tensor if tensor.shape[-1] == states else F.pad(tensor, (0, states - tensor.shape[-1])))
 
 
-def _to_blocks(tensor: Tensor) -> Tensor:
-    """[..., D, N] -> [..., groups, states, LANES], zeros in the padding."""
+def _to_blocks(tensor: Tensor, padding: float = 0.0) -> Tensor:
+    """[..., D, N] -> [..., groups, states, LANES]."""
     channels, states = tensor.shape[-2:]
-    padded = F.pad(tensor.detach().float(), (0, _up(states, BLOCK) - states, 0, _up(channels, LANES) - channels))
+    pads = (0, _up(states, BLOCK) - states, 0, _up(channels, LANES) - channels)
+    padded = F.pad(tensor.detach().float(), pads, value=padding)
     return padded.reshape(*padded.shape[:-2], -1, LANES, padded.shape[-1]).transpose(-1, -2).contiguous()
 
 
@@ -62,7 +75,7 @@ class _Prepared:
         groups, states = borders.shape[2:4]
         self.x, self.dt, self.z = _rows(x), _rows(dt), None if z is None else _rows(z)
         self.B, self.C = _state_rows(B, states), _state_rows(C, states)
-        self.A = _to_blocks(A * math.log2(math.e))
+        self.A = _to_blocks(A * math.log2(math.e), padding=-1.0)  # not 0, which would look like a slow state
         self.D, self.bias = _channels(D, groups), _channels(dt_bias, groups)
         self.reset = None if reset is None else reset.detach().contiguous()
         self.scan = Scan(
@@ -114,9 +127,13 @@ def scan_forward(
 
 def _sum_tasks(partial: Tensor, like: Tensor, states: int) -> Tensor:
     """[B, tasks of a sequence, steps, states] -> [B, L, N]; the tasks are added in order."""
+    batch, parts, steps, padded = partial.shape
     total = partial[:, 0]
-    for task in range(1, partial.shape[1]):
-        total = total + partial[:, task]
+    if parts > 1:
+        total = empty((batch, steps, padded))
+        floats = steps * padded
+        job = Sum(parts, floats, partial.data_ptr(), total.data_ptr())
+        run_tasks(_SUMS, job, batch * -(-floats // (SUM_TASK * LANES)), 0)
     return total[:, : like.shape[1], :states].to(like.dtype)
 
 

@@ -1,13 +1,12 @@
-"""What the forward and the backward CPU scan share: block sizes, the description of a call, the loading of one chunk.
+"""What the forward and the backward CPU scan share.
 
 Sixteen neighbouring channels (a group) lie in the lanes of a vector and four states are walked at a time, so that the
-states stay in registers. Time is cut in chunks whose rows stay in the first cache while every group passes over them.
+states stay in registers. Time is cut in chunks whose rows stay in the first cache while every block passes over them.
 """
 
 from dnamamba.kernels.cpu_compile import inlined
-from dnamamba.kernels.cpu_jobs import DELTA, DRIVE, LANES, OUT, RECORD, Scan
-from dnamamba.kernels.cpu_math import softplus
-from dnamamba.kernels.cpu_vector import load, load_byte, load_some, prefetch, store
+from dnamamba.kernels.cpu_jobs import LANES, Scan
+from dnamamba.kernels.cpu_vector import load_byte, prefetch
 
 
 @inlined
@@ -22,6 +21,12 @@ def next_reset(reset: int, first: int, last: int) -> int:
 
 
 @inlined
+def resets(reset: int, t: int) -> bool:
+    """Whether step t resets."""
+    return reset != 0 and load_byte(reset, t) != 0
+
+
+@inlined
 def prefetch_rows(address: int, row: int, steps: int, first: int, width: int) -> None:
     """Touch `width` floats of `steps` rows in order: walking by groups jumps whole rows, which no prefetcher sees."""
     for t in range(steps):
@@ -30,18 +35,10 @@ def prefetch_rows(address: int, row: int, steps: int, first: int, width: int) ->
 
 
 @inlined
-def load_chunk(job: Scan, batch: int, start: int, steps: int, channel: int, count: int, scratch: int) -> None:
-    """Fill DELTA, DRIVE = delta * x and OUT = D * x of a group's chunk."""
-    x = job.x + 4 * (batch * job.x_batch + start * job.x_row + channel)
-    dt = job.dt + 4 * (batch * job.dt_batch + start * job.dt_row + channel)
-    bias = load(job.bias, channel)
-    skip = load(job.D, channel)
-    for t in range(steps):
-        delta = load_some(dt, t * job.dt_row, count) + bias
-        if job.softplus:
-            delta = softplus(delta)
-        value = load_some(x, t * job.x_row, count)
-        record = t * RECORD
-        store(scratch, record + DELTA, delta)
-        store(scratch, record + DRIVE, delta * value)
-        store(scratch, record + OUT, skip * value)
+def input_row(job: Scan, which: int, batch: int, start: int, channel: int) -> tuple[int, int]:
+    """Address of step `start` of x (0), dt (1) or z (2), and the floats from a step to the next."""
+    if which == 0:
+        return job.x + 4 * (batch * job.x_batch + start * job.x_row + channel), job.x_row
+    if which == 1:
+        return job.dt + 4 * (batch * job.dt_batch + start * job.dt_row + channel), job.dt_row
+    return job.z + 4 * (batch * job.z_batch + start * job.z_row + channel), job.z_row

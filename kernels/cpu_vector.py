@@ -87,6 +87,18 @@ def lane_function(arguments: int, emit: Callable[..., Any]) -> Any:
     return intrinsic({1: one, 2: two, 3: three}[arguments])
 
 
+def lockstep_function(emit: Callable[[Any, list[Any]], list[Any]]) -> Any:
+    """A numba intrinsic from four vectors to a tuple of four, whose code `emit(builder, vectors)` writes."""
+
+    def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return context.make_tuple(builder, sig.return_type, emit(builder, list(args)))
+
+    def four(typingctx, a, b, c, d):  # type: ignore[no-untyped-def]
+        return types.UniTuple(lanes, 4)(lanes, lanes, lanes, lanes), lower
+
+    return intrinsic(four)
+
+
 def _register_operator(symbol: Any, emit: Callable[[Any, Any, Any], Any]) -> None:
     @infer_global(symbol)
     class _Template(ConcreteTemplate):
@@ -214,29 +226,55 @@ def prefetch(typingctx: Any, address: Any, index: Any) -> Any:
     return types.void(types.intp, types.intp), emit
 
 
+def _fold_rows(builder: Any, rows: list[Any], segment: int) -> Any:
+    """Two rows become one until one is left: the halves of every segment are added, the segments of both rows kept."""
+    while len(rows) > 1:
+        half = segment // 2
+        first = [s + i for s in range(0, 2 * LANES, segment) for i in range(half)]
+        pairs = [(rows[i], rows[i + 1]) for i in range(0, len(rows), 2)]
+        rows = [
+            builder.fadd(
+                builder.shuffle_vector(a, b, integers(first)),
+                builder.shuffle_vector(a, b, integers([i + half for i in first])),
+            )
+            for a, b in pairs
+        ]
+        segment = half
+    return rows[0]
+
+
+def _fold_intrinsic(segment: int) -> Any:
+    def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return _fold_rows(builder, list(args), segment)
+
+    def four(typingctx, a, b, c, d):  # type: ignore[no-untyped-def]
+        return lanes(lanes, lanes, lanes, lanes), lower
+
+    return intrinsic(four)
+
+
+# The sums of the sixteen lanes of four vectors in two halves of the work: `quarter_sums` leaves four partial sums of
+# each, vector after vector; `final_sums` of four such results is the sixteen sums.
+quarter_sums = _fold_intrinsic(LANES)
+final_sums = _fold_intrinsic(LANES // 4)
+
+
 @intrinsic  # type: ignore[untyped-decorator]
-def row_sums(typingctx: Any, address: Any, index: Any) -> Any:
-    """Lane i is the sum of the sixteen floats from `index + 16 i` on, added in a fixed tree."""
+def choose_above(typingctx: Any, value: Any, bound: Any, above: Any, otherwise: Any) -> Any:
+    """Lane by lane: `above` where value > bound, else (also for a NaN) `otherwise`."""
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        rows = []
-        for i in range(LANES):
-            row = builder.load(_pointer(builder, args[0], builder.add(args[1], ir.Constant(_I64, i * LANES))))
-            row.align = 4
-            rows.append(row)
-        segment = LANES
-        while len(rows) > 1:  # two rows become one: the halves of every segment are added, the segments of both kept
-            half = segment // 2
-            first = [s + i for s in range(0, 2 * LANES, segment) for i in range(half)]
-            pairs = [(rows[i], rows[i + 1]) for i in range(0, len(rows), 2)]
-            rows = [
-                builder.fadd(
-                    builder.shuffle_vector(a, b, integers(first)),
-                    builder.shuffle_vector(a, b, integers([i + half for i in first])),
-                )
-                for a, b in pairs
-            ]
-            segment = half
-        return rows[0]
+        return builder.select(builder.fcmp_ordered(">", args[0], args[1]), args[2], args[3])
 
-    return lanes(types.intp, types.intp), emit
+    return lanes(lanes, lanes, lanes, lanes), emit
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def any_above(typingctx: Any, value: Any, bound: Any) -> Any:
+    """Whether any lane of value is > that of bound."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        above = builder.fcmp_ordered(">", args[0], args[1])
+        return builder.icmp_unsigned("!=", builder.bitcast(above, ir.IntType(LANES)), ir.IntType(LANES)(0))
+
+    return types.boolean(lanes, lanes), emit
