@@ -60,6 +60,33 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return data
 
 
+def read_based(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping and lay it over the one that its key `base` names, a file beside it, if there is such a key.
+
+    Raises:
+        InputError: as read_yaml, a base that is not there, or one that is based on itself.
+    """
+    data, seen = read_yaml(path), [path.resolve()]
+    while "base" in data:
+        file = seen[-1].parent / str(data.pop("base"))
+        if not file.is_file():
+            raise InputError(f"{seen[-1]}: base: there is no {file}")
+        if file.resolve() in seen:
+            raise InputError(f"{path}: base: {file.name} is based on itself")
+        seen.append(file.resolve())
+        data = _laid_over(data, read_yaml(file))
+    return data
+
+
+def _laid_over(data: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in data.items():
+        below = merged.get(key)
+        both = isinstance(value, Mapping) and isinstance(below, Mapping)
+        merged[key] = _laid_over(value, below) if both else value  # type: ignore[arg-type]
+    return merged
+
+
 def with_overrides(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """Lay `key.path=value` texts over a nested mapping; the value is read as YAML. Returns a new mapping."""
     merged: dict[str, Any] = {key: dict(value) if isinstance(value, Mapping) else value for key, value in data.items()}

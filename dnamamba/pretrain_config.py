@@ -6,7 +6,7 @@ from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
-from dnamamba.config import from_dict, read_yaml, with_overrides
+from dnamamba.config import from_dict, read_based, with_overrides
 from dnamamba.curriculum import CurriculumConfig
 from dnamamba.device import Device, Precision
 from dnamamba.errors import InputError
@@ -123,10 +123,10 @@ def read_config(path: str | None, overrides: Sequence[str], stores: Sequence[str
     if not file.exists():
         named = CONFIGS / f"{file.name.removesuffix('.yaml')}.yaml"
         if not named.exists():
-            known = ", ".join(sorted(one.stem for one in CONFIGS.glob("*.yaml")))
+            known = ", ".join(sorted(one.stem for one in CONFIGS.glob("[!_]*.yaml")))
             raise InputError(f"{file}: no such file, and no config of the package has that name; there are {known}")
         file = named
-    data = with_overrides(read_yaml(file), overrides)
+    data = with_overrides(read_based(file), overrides)
     try:
         config = from_dict(PretrainConfig, data)
     except InputError as error:

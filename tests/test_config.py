@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from dnamamba.config import format_size, from_dict, parse_size, read_yaml, to_dict, with_overrides
+from dnamamba.config import format_size, from_dict, parse_size, read_based, read_yaml, to_dict, with_overrides
 from dnamamba.errors import InputError
 
 
@@ -89,3 +89,20 @@ def test_a_bad_yaml_file_names_file_and_line(tmp_path, text, message):
     with pytest.raises(InputError, match=message) as caught:
         read_yaml(path)
     assert str(path) in str(caught.value)
+
+
+def test_a_file_is_laid_over_its_base(tmp_path):
+    (tmp_path / "low.yaml").write_text("a: 1\nb: {c: 2, d: 3}\ne: [1, 2]\n")
+    (tmp_path / "middle.yaml").write_text("base: low.yaml\nb: {d: 4}\n")
+    (tmp_path / "high.yaml").write_text("base: middle.yaml\ne: [3]\nb: {f: {g: 5}}\n")
+    assert read_based(tmp_path / "high.yaml") == {"a": 1, "b": {"c": 2, "d": 4, "f": {"g": 5}}, "e": [3]}
+    assert read_based(tmp_path / "low.yaml") == {"a": 1, "b": {"c": 2, "d": 3}, "e": [1, 2]}
+
+
+def test_a_base_that_cannot_be_is_said(tmp_path):
+    (tmp_path / "a.yaml").write_text("base: b.yaml\n")
+    with pytest.raises(InputError, match=r"a\.yaml: base: there is no .*b\.yaml"):
+        read_based(tmp_path / "a.yaml")
+    (tmp_path / "b.yaml").write_text("base: a.yaml\n")
+    with pytest.raises(InputError, match=r"base: a\.yaml is based on itself"):
+        read_based(tmp_path / "a.yaml")

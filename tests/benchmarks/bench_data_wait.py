@@ -22,7 +22,6 @@ from dnamamba.config import format_size
 from dnamamba.corpus import Corpus, open_corpus
 from dnamamba.curriculum import CurriculumConfig, Stage
 from dnamamba.data import MicroBatch
-from dnamamba.device import choose_device
 from dnamamba.evaluate import EvaluationConfig
 from dnamamba.loader import ReadAhead
 from dnamamba.model import ModelConfig
@@ -63,7 +62,7 @@ def train(corpus: Corpus, context: int, model: str, way: str, steps: int, tokens
     )
     pretrain.ReadAhead = Resident if way == "resident" else ReadAhead
     with tempfile.TemporaryDirectory() as folder:
-        pretrain.train(config, corpus, Path(folder), choose_device("auto"), None, lambda text: None)
+        pretrain.train(config, corpus, Path(folder), pretrain.join(config), None, lambda text: None)
         rows = [row for row in read_log(Path(folder) / "logs") if "loss" in row]
     return statistics.median(row["tokens_per_second"] for row in rows[steps // 2 :]), rows[-1]["data_share"]
 
