@@ -16,15 +16,20 @@ from dnamamba.kernels.triton_scan_backward import STAGES, gradient_kernel, sum_t
 from dnamamba.kernels.triton_scan_chunks import GROUPS, carry_kernel, chunk_kernel
 from dnamamba.kernels.triton_scan_chunks import UNROLL as CHUNK_UNROLL
 from dnamamba.kernels.triton_scan_forward import REGISTERS_FULL, UNROLL, UNROLL_FULL, output_kernel
+from dnamamba.kernels.triton_scan_sparse import STAGES as SPARSE_STAGES
+from dnamamba.kernels.triton_scan_sparse import sparse_output_kernel
 
 BLOCK = 64  # steps between two saved states; 64 bytes of state (N = 16) a channel each, 1/8 of bf16 x, dt, z and y
 CARRY_UNROLL = 8
 _WORDS = {torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
 # Measured on one H200 at N = 16, see docs/kernels.md: programs a multiprocessor holds, waves of them at most, clocks of
 # a step (alone, and for each program beside it), and what finding the chunks' states adds to the two.
-FORWARD = (16, 1, (480.0, 31.0), (400.0, 20.0))
+FORWARD = (16, 2, (302.0, 43.0), (200.0, 45.0))
 BACKWARD = (8, 8, (1600.0, 75.0), (330.0, 15.0))
 SHORTEST = 3  # blocks of a chunk
+SEARCHED = 2048  # steps of a chunk that are all walked for its state; of what is longer, fast channels need nothing
+BEYOND = 0.55  # share of the steps past those that is still walked, with the step sizes of a fresh model
+SPARSE = 9  # programs a multiprocessor up to which the output pass for few of them is faster
 LONG = 2**17  # steps from which extra memory is held to a quarter of x, dt, z and y
 
 
@@ -77,11 +82,13 @@ class _Sizes:
 
         def cost(T: int) -> float:
             full, rest = divmod(rows * -(-self.L // T), machine * warps)
-            alone, beside = one_pass
-            if T < self.L:
-                alone, beside = alone + chunked[0], beside + chunked[1]
-            last = alone + beside * -(-rest // machine) if rest else 0.0
-            return T * (full * (alone + beside * warps) + last)
+
+            def clocks(step: tuple[float, float]) -> float:
+                alone, beside = step
+                return full * (alone + beside * warps) + (alone + beside * -(-rest // machine) if rest else 0.0)
+
+            walked = 0.0 if T >= self.L else min(T, SEARCHED) + BEYOND * max(T - SEARCHED, 0)
+            return T * clocks(one_pass) + walked * clocks(chunked)
 
         # Shorter chunks would spend their time on carrying states.
         most = min(waves * machine * warps // rows, blocks // min(SHORTEST, blocks))
@@ -121,7 +128,7 @@ def _partial_budget(size: _Sizes, element_size: int, slots: int) -> int:
     inputs = 4 * size.B * size.L * size.D * element_size
     borders = 4 * size.B * -(-size.L // BLOCK) * size.D * size.N
     scratch = 4 * slots * (BLOCK // 2 + 1) * size.NP * size.BD
-    left = (inputs // 4 - borders - scratch) * 3 // 4  # a quarter of it for the states between chunks and their like
+    left = (inputs // 4 - borders - scratch) * 5 // 8  # the rest for the states between chunks and their like
     return max(left, 2**25 if size.L > LONG else 2**29)
 
 
@@ -191,14 +198,21 @@ def scan_forward(
     (sxb, sx), (sdb, sd), (szb, sz) = _strides(x), _strides(dt), _strides(z)
     words, B, C = _as_words(B, C)
     (sbb, sb), (scb, sc) = _strides(B), _strides(C)
-    full = size.tiles * size.B * chunks > 2 * machine * FORWARD[0]
-    output_kernel[(size.tiles * size.B * chunks,)](
+    programs = size.tiles * size.B * chunks
+    arguments = (
         x, dt, z, B, C, A_nd, D, dt_bias, reset_bytes, start, y, borders, final,
         size.L, T, chunks, sxb, sdb, szb, sbb, scb,
-        SX=sx, SD=sd, SZ=sz, SB=sb, SC=sc, D=size.D, N=size.N, NP=size.NP, BD=size.BD, BLOCK=BLOCK,
-        U=UNROLL_FULL if full else UNROLL, WORDS=words, SOFTPLUS=dt_softplus, EVEN=size.even, num_warps=1,
-        **({"maxnreg": REGISTERS_FULL} if full and _has_ptx(x) else {}),
     )  # fmt: skip
+    constants = {
+        "SX": sx, "SD": sd, "SZ": sz, "SB": sb, "SC": sc, "D": size.D, "N": size.N, "NP": size.NP, "BD": size.BD,
+        "BLOCK": BLOCK, "WORDS": words, "SOFTPLUS": dt_softplus, "EVEN": size.even, "num_warps": 1,
+    }  # fmt: skip
+    if programs <= SPARSE * machine:
+        sparse_output_kernel[(programs,)](*arguments, **constants, STAGES=SPARSE_STAGES)
+    else:
+        queue = programs > 2 * machine * FORWARD[0]
+        limit = {"maxnreg": REGISTERS_FULL} if queue and _has_ptx(x) else {}
+        output_kernel[(programs,)](*arguments, **constants, U=UNROLL_FULL if queue else UNROLL, **limit)
     return y, final, borders
 
 

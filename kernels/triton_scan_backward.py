@@ -6,8 +6,8 @@ The carry is gamma[t] = exp(A * dt[t]) * g[t], with g the gradient of the state 
 formed by subtraction, which would cancel for fast states.
 
 What is a number a channel (step, gate, dx ..) is computed for both steps of a round at once, one lane a channel, and
-travels to and from the states' layout once a round. Rows arrive by asynchronous copies, STAGES - 1 rounds ahead: a plain
-load holds one of a warp's six scoreboards until it lands, and exponentials and shuffles then wait for it.
+travels to and from the states' layout once a round. Rows arrive by asynchronous copies, STAGES - 1 rounds ahead: a
+plain load holds one of a warp's six scoreboards until it lands, and exponentials and shuffles then wait for it.
 """
 # mypy: ignore-errors
 # ruff: noqa: SIM102, SIM108
@@ -26,21 +26,14 @@ from dnamamba.kernels.triton_scan_math import (
     sigmoid,
     softplus,
     softplus_slope,
+    start_over,
     state_rows,
     store,
     time_step,
     zeros_as,
 )
 
-STAGES = 3
-
-
-@triton.jit
-def _start_over(h, reset_ptr, t, last, EVEN: tl.constexpr):
-    """The state before step `t`: zero where a new sequence starts there."""
-    if reset_ptr is not None:
-        h = tl.where(load(reset_ptr + t, t <= last, EVEN, 0) != 0, 0.0, h)
-    return h
+STAGES = 4
 
 
 @triton.jit(do_not_specialize=["L", "T", "n_chunks", "first_row", "last_row"])
@@ -121,8 +114,8 @@ def gradient_kernel(
                 step, weight = tl.split(tl.join(step, step * x))
                 decay0, decay1 = halves(tl.exp2(A[None, :, :] * step[:, None, :]))
                 added0, added1 = halves(B[:, :, None] * weight[:, None, :])
-                h = decay0 * _start_over(h, reset_at, zero + i, end, EVEN) + added0
-                h = decay1 * _start_over(h, reset_at, zero + i + 1, end, EVEN) + added1
+                h = decay0 * start_over(h, reset_at, zero + i, end, EVEN) + added0
+                h = decay1 * start_over(h, reset_at, zero + i + 1, end, EVEN) + added1
                 tl.store(scratch + (i // 2 + 1) * (NP * BD), h)
                 x, dt, B = next_x, next_dt, next_B
             tl.debug_barrier()
@@ -163,15 +156,15 @@ def gradient_kernel(
                 Bs, Cs = B[:, :, None], C[:, :, None]
                 decay0, decay1 = halves(tl.exp2(A[None, :, :] * steps))
                 added0, added1 = halves(Bs * weight)
-                h0 = _start_over(h0, reset_at, i, end, EVEN)
+                h0 = start_over(h0, reset_at, i, end, EVEN)
                 h1 = decay0 * h0 + added0
-                before1 = _start_over(h1, reset_at, i + 1, end, EVEN)
+                before1 = start_over(h1, reset_at, i + 1, end, EVEN)
                 after = pair(h1, decay1 * before1 + added1)
                 g0, g1 = halves(Cs * dys)
                 g1 += gamma
-                gamma1 = _start_over(decay1 * g1, reset_at, i + 1, end, EVEN)
+                gamma1 = start_over(decay1 * g1, reset_at, i + 1, end, EVEN)
                 g0 += gamma1
-                gamma = _start_over(decay0 * g0, reset_at, i, end, EVEN)
+                gamma = start_over(decay0 * g0, reset_at, i, end, EVEN)
                 g = pair(g0, g1)
                 remembered = pair(gamma * h0, gamma1 * before1)
                 dA += tl.sum(remembered * steps, axis=0)

@@ -15,7 +15,7 @@ from dnamamba.kernels.triton_scan_math import LOG2E, load, prefetch, row, sigmoi
 
 UNROLL = 4
 GROUPS = 4  # of states; each group stops by itself
-NOTHING_LEFT = tl.constexpr(-28.0)  # log2: a part decayed to 2^-28 is a sixteenth of float32's last place
+NOTHING_LEFT = tl.constexpr(-25.0)  # log2: a part decayed to 2^-25 is half of the last place of a float32
 
 
 @triton.jit

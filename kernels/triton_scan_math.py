@@ -1,6 +1,6 @@
 """What every Triton scan kernel shares: softplus and the logistic function from the fast exponential, and its loads."""
 # mypy: ignore-errors
-# ruff: noqa: SIM300
+# ruff: noqa: SIM108, SIM300
 # (kernels are Triton's language, not Python: no annotations, no starred tuples)
 
 import triton
@@ -116,6 +116,14 @@ def halves(v):
 def pair(first, second):
     """The inverse of `halves`."""
     return tl.permute(tl.join(first, second), (2, 0, 1))
+
+
+@triton.jit
+def start_over(h, reset_ptr, t, last, EVEN: tl.constexpr):
+    """The state before step `t`: zero where a new sequence starts there."""
+    if reset_ptr is not None:
+        h = tl.where(load(reset_ptr + t, t <= last, EVEN, 0) != 0, 0.0, h)
+    return h
 
 
 @triton.jit

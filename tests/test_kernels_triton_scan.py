@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from triton_process import run_json
-from triton_scan_cases import SMALL, Case, Result, run_reference
+from triton_scan_cases import IN_PLACE, MANY, SMALL, Case, Result, run_reference
 
 from dnamamba.kernels.triton_scan import BACKWARD, FORWARD, _Sizes, borders_shape
 
@@ -26,9 +26,9 @@ def compiled() -> dict[str, Any]:
     return run_json(HERE / "triton_scan_compile.py", interpret=False)
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", [*SMALL, *(f"{name}, many programs" for name in MANY)])
 def test_matches_float64(name: str, interpreted: dict[str, Any]) -> None:
-    dtype = SMALL[name].dtype
+    dtype = SMALL[name.removesuffix(", many programs")].dtype
     for output, error in interpreted[name].items():
         limit = (FORWARD_TOLERANCE if output in ("y", "final_state") else GRADIENT_TOLERANCE)[dtype]
         assert error < limit, f"{output}: relative error {error:.1e}"
@@ -43,6 +43,11 @@ def test_a_poisoned_input_stays_in_its_channel_and_behind_a_reset(value: str, in
 def test_a_split_sequence_with_handed_over_state_equals_the_whole(interpreted: dict[str, Any]) -> None:
     for output, error in interpreted["split"].items():
         assert error < 1e-6, f"{output}: relative error {error:.1e}"
+
+
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_gradients_in_place_are_those_apart(name: str, interpreted: dict[str, Any]) -> None:
+    assert interpreted["in place"][name] == {"same": True, "there": True, "y": True}
 
 
 def test_compiles_for_ampere_and_hopper(compiled: dict[str, Any]) -> None:

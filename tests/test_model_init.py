@@ -46,6 +46,12 @@ def test_step_size_is_log_uniform(weights):
     _is_uniform(dt.log(), math.log(1e-3) - 1e-4, math.log(1e-1) + 1e-4)
 
 
+def test_channels_stand_in_the_order_of_their_steps(weights):
+    for name, tensor in weights.items():
+        if name.endswith("dt_proj.bias"):
+            assert (tensor.diff() >= 0).all()
+
+
 @pytest.mark.parametrize("dt", [1e-4, 0.1, 2.0, 30.0])
 def test_softplus_gives_the_step_size_back(dt):
     model = MambaLM(ModelConfig(d_model=16, n_layers=1, dt_min=dt, dt_max=dt))

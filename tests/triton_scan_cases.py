@@ -155,6 +155,33 @@ def split_equals_whole(case: Case, device: str, cut: int) -> dict[str, float]:
     return result
 
 
+def in_place_equals_apart(case: Case, device: str) -> dict[str, bool]:
+    """Gradients written over dy, dt and z, parts of wider rows, and y again, against the plain call: the same bits."""
+    t = case.inputs(device)
+    dy = torch.randn(case.B, case.L, case.D, generator=torch.Generator().manual_seed(7)).to(device, case.dtype)
+    ins = [t[name] for name in NAMES]
+    y, _, borders = triton_scan.scan_forward(*ins, t["reset"], case.softplus, chunk_length=case.T)
+
+    def backward(dy: Tensor, dt: Tensor, z: Tensor | None, **kwargs: Any) -> tuple[Tensor | None, ...]:
+        given = [ins[0], dt, *ins[2:6], z, *ins[7:]]
+        return triton_scan.scan_backward(
+            dy, None, *given, t["reset"], borders, case.softplus, chunk_length=case.T, **kwargs
+        )
+
+    apart = backward(dy, t["dt"], t["z"])
+    wide = torch.cat([dy, t["dt"]] + ([] if t["z"] is None else [t["z"]]), -1)
+    dy, dt, *z = wide.split(case.D, -1)
+    again = torch.empty_like(y)
+    into = (dy, dt, z[0] if z else None)
+    inside = backward(dy, dt, z[0] if z else None, into=into, y=again)
+    pairs = zip(apart, inside, strict=True)
+    same = all(a is b if a is None or b is None else torch.equal(a, b) for a, b in pairs)
+    there = all(
+        a is None or a.data_ptr() == b.data_ptr() for a, b in zip(into, (inside[0], inside[1], inside[6]), strict=True)
+    )
+    return {"same": same, "there": there, "y": error(again, y.double()) < (1e-6 if y.dtype == torch.float32 else 4e-3)}
+
+
 SMALL = {
     "one step": Case(L=1),
     "plain": Case(L=5, D=3, N=4, skip=False, gate=False, bias=False, start=False),
@@ -170,6 +197,8 @@ SMALL = {
     "steps of 100": Case(L=16, D=4, T=8, dt_raw=100.0),
     "fast and slow states": Case(L=32, D=4, T=16, dt_raw=1.0, fastest=60.0),
 }
+IN_PLACE = ("plain", "resets", "bfloat16, strided")
+MANY = ("chunks", "resets", "no softplus", "33 states, float16", "bfloat16, strided")
 POISON = Case(B=2, L=24, D=4, N=4, T=8)  # a reset inside the middle chunk
 SPLIT = Case(L=20, D=4, N=4, T=8, reset=True)
 
@@ -180,6 +209,9 @@ def main() -> None:
     result["nan"] = poison(POISON, "cpu", float("nan"))
     result["inf"] = poison(POISON, "cpu", float("inf"))
     result["split"] = split_equals_whole(SPLIT, "cpu", 11)
+    result["in place"] = {name: in_place_equals_apart(SMALL[name], "cpu") for name in IN_PLACE}
+    triton_scan.SPARSE = 0  # the output pass for many programs
+    result |= {f"{name}, many programs": errors(SMALL[name], "cpu") for name in MANY}
     print(json.dumps(result))
 
 

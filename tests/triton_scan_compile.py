@@ -17,6 +17,7 @@ from dnamamba.kernels.triton_scan_backward import STAGES, gradient_kernel, sum_t
 from dnamamba.kernels.triton_scan_chunks import GROUPS, carry_kernel, chunk_kernel
 from dnamamba.kernels.triton_scan_chunks import UNROLL as CHUNK_UNROLL
 from dnamamba.kernels.triton_scan_forward import UNROLL, output_kernel
+from dnamamba.kernels.triton_scan_sparse import sparse_output_kernel
 
 INPUTS = {f"{name}_ptr" for name in ("x", "dt", "z", "B", "C", "y", "dy", "dx", "ddt", "dz", "dB", "dC")}
 SIZES = {
@@ -27,6 +28,8 @@ SIZES = {
 KERNELS: dict[str, tuple[Any, dict[str, Any]]] = {
     "output": (output_kernel, {"U": UNROLL, "WORDS": tl.bfloat16, "SB": 32, "SC": 32, "reset_ptr": None}),
     "output, resets, odd": (output_kernel, {"U": UNROLL, "EVEN": False}),
+    "sparse output": (sparse_output_kernel, {"WORDS": tl.bfloat16, "SB": 32, "SC": 32, "reset_ptr": None}),
+    "sparse output, resets, odd": (sparse_output_kernel, {"EVEN": False}),
     "chunk": (chunk_kernel, {"U": CHUNK_UNROLL, "ADJOINT": False, "PREFETCH": True, "reset_ptr": None, "z_ptr": None}),
     "chunk, adjoint": (chunk_kernel, {"U": CHUNK_UNROLL, "ADJOINT": True, "PREFETCH": True, "reset_ptr": None}),
     "carry": (carry_kernel, {"U": CARRY_UNROLL, "ADJOINT": True, "cut_ptr": None}),

@@ -34,12 +34,14 @@ def draw_step_size(weight: Tensor, bias: Tensor, config: ModelConfig) -> None:
     """Fill dt_proj, weight [D, rank] and bias [D].
 
     softplus(bias) is log-uniform in [dt_min, dt_max] and at least dt_floor: the bias alone sets the channel's memory,
-    about 1/dt bases for its slowest state. The weight, U(-1, 1) / sqrt(rank), keeps the variance of its input.
+    about 1/dt bases for its slowest state. The channels stand in the order of their steps, slow ones first: an order
+    means nothing to the model, but the GPU scan walks neighbouring channels together, and where all of them forget fast
+    it can stop early. The weight, U(-1, 1) / sqrt(rank), keeps the variance of its input.
     """
     bound = config.rank**-0.5
     nn.init.uniform_(weight, -bound, bound)
     low, high = math.log(config.dt_min), math.log(config.dt_max)
-    dt = (torch.rand_like(bias) * (high - low) + low).exp().clamp_min(config.dt_floor)
+    dt = (torch.rand_like(bias) * (high - low) + low).exp().clamp_min(config.dt_floor).sort().values
     bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # the inverse of softplus, exact for small dt as well
 
 
