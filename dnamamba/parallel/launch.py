@@ -9,7 +9,9 @@ from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
-from lightning.fabric.plugins.environments import ClusterEnvironment, SLURMEnvironment, TorchElasticEnvironment
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
 from dnamamba.errors import InputError
 from dnamamba.parallel.sequence_group import SequenceGroup
@@ -123,11 +125,12 @@ def trainer_arguments(launch: Launch, device: torch.device, strategy: Strategy) 
         return arguments
     from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 
-    whole_mesh = {"data_parallel_size": launch.size, "tensor_parallel_size": 1}
     return arguments | {
         "devices": launch.size // launch.nodes,
         "num_nodes": launch.nodes,
         "plugins": [launch.environment],
-        "strategy": ModelParallelStrategy(**whole_mesh) if strategy == "fsdp" else DDPStrategy(),
+        "strategy": ModelParallelStrategy(data_parallel_size=launch.size, tensor_parallel_size=1)
+        if strategy == "fsdp"
+        else DDPStrategy(),
         "use_distributed_sampler": False,  # the data know their rank
     }

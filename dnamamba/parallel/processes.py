@@ -138,7 +138,7 @@ class Processes:
         grads = [p.grad for p in parameters if p.grad is not None]
         together = torch.cat([grad.flatten() for grad in grads])
         dist.all_reduce(together)
-        for grad, total in zip(grads, together.split([grad.numel() for grad in grads]), strict=True):
+        for grad, total in zip(grads, torch.split(together, [grad.numel() for grad in grads]), strict=True):
             grad.copy_(total.view_as(grad))
 
     # --- checkpoints and weights that are sharded

@@ -1,0 +1,74 @@
+"""Training by the processes that this script is started in, alone or by torchrun, in the ways named.
+
+python [-m torch.distributed.run ...] tests/parallel_training_cases.py FOLDER WAY..
+-> FOLDER/WAY PROCESSES.safetensors, FOLDER/WAY PROCESSES, resumed.safetensors    (weights after training)
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+from pretrain_runs import SMALL, write_config
+from safetensors.torch import save_file
+
+from dnamamba.checkpoints import Checkpoint, checkpoint_of_step
+from dnamamba.corpus import open_corpus
+from dnamamba.parallel.launch import find_launch, meet
+from dnamamba.parallel.processes import Processes
+from dnamamba.pipelines.simulate.apes import simulate_store
+from dnamamba.pretrain import train
+from dnamamba.pretrain_config import PretrainConfig, read_config
+
+STORE = "genomes.zarr"
+CHANGES = {
+    "curriculum": {"total_tokens": 12 * 1024},
+    "evaluation": {"targets": 512, "targets_while_training": 256, "points": 2},
+    "run": {"micro_batch_tokens": 256, "keep_checkpoints": 9},
+}
+STAGE = 6  # steps of each of the two stages
+# One window of 256 or four of 64 a micro-batch; where the tokens at a time are fewer, windows are taken in slices.
+WAYS: dict[str, list[str]] = {
+    "data": [],
+    "context": ["run.context_parallel=2"],
+    "context in slices, states carried": [
+        "run.context_parallel=2", "run.micro_batch_tokens=64", "run.carry_state=true",
+    ],
+    "data, states carried": ["run.carry_state=true"],
+    "weights sharded": ["run.strategy=fsdp"],
+}  # fmt: skip
+
+
+def make_store(folder: Path) -> Path:
+    """The small configuration and the genomes that it simulates, in `folder`; returns the configuration's file."""
+    path = write_config(folder, **CHANGES)
+    simulate = read_config(str(path), [f"simulate.bases={SMALL['simulate']['bases'] // 2}"], []).simulate
+    assert simulate is not None
+    simulate_store(folder / STORE, simulate)
+    return path
+
+
+def run(config: PretrainConfig, folder: Path, name: str, processes: Processes, checkpoint: Checkpoint | None) -> None:
+    corpus = open_corpus([str(folder / STORE)], config.split_in_force)
+    (folder / name).mkdir(exist_ok=True)
+    module = train(config, corpus, folder / name, processes, checkpoint, lambda text: None)
+    if processes.is_first:
+        save_file(module.model.state_dict(), folder / f"{name}.safetensors")
+
+
+def main(folder: Path, ways: list[str]) -> None:
+    launch = find_launch()
+    torch.set_num_threads(1)
+    device = meet(launch, torch.device("cpu"))
+    for way in ways:
+        overrides = [o for o in WAYS[way] if launch.size > 1 or "context_parallel" not in o]
+        config = read_config(str(folder / "small.yaml"), overrides, [])
+        processes = Processes(launch, device, context=config.run.context_parallel, strategy=config.run.strategy)
+        name = f"{way} {launch.size}"
+        run(config, folder, name, processes, None)
+        if launch.size > 1:
+            checkpoint = checkpoint_of_step(folder / name / "checkpoints", STAGE)
+            run(config, folder, f"{name}, resumed", processes, checkpoint)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])
