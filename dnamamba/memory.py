@@ -13,7 +13,7 @@ from dnamamba.model import MambaLM
 
 FILLS_THE_DEVICE = 2**20
 """Tokens beyond which a micro-batch of several windows is no faster; half as many already are hardly slower."""
-LEAN_TOKENS = 2**17
+LEAN_TOKENS = 2**18
 """Tokens at a time of the lean plan: the fewest that keep an H200 busy at widths from 128 on."""
 FREE_SHARE = {"auto": 0.75, "fast": 0.88}
 """Share of a GPU's free memory that a plan may take."""
