@@ -1,6 +1,5 @@
 """Where a run computes, and in which precision."""
 
-import os
 import resource
 import sys
 from typing import Literal
@@ -46,14 +45,6 @@ def autocast_dtype(precision: Precision, device: torch.device) -> torch.dtype | 
     if precision == "bfloat16" or (precision == "auto" and device.type == "cuda" and had):
         return torch.bfloat16
     return None
-
-
-def sensible_workers(device: torch.device) -> int:
-    """Reading processes beside `device`: 2 beside a GPU where cores are free for them, else 0, a thread.
-
-    Two read ten times what one GPU trains on; a third would only take memory.
-    """
-    return 2 if device.type == "cuda" and (os.cpu_count() or 1) >= 4 else 0
 
 
 def peak_memory(device: torch.device) -> int:

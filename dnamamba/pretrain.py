@@ -20,7 +20,7 @@ from dnamamba.checkpoints import BEST_FILE, Best, Checkpoint, checkpoint_of_step
 from dnamamba.config import format_size, from_dict, read_yaml, to_dict
 from dnamamba.corpus import Corpus, open_corpus
 from dnamamba.data import TrainingData
-from dnamamba.device import autocast_dtype, choose_device, sensible_workers
+from dnamamba.device import autocast_dtype, choose_device
 from dnamamba.errors import InputError
 from dnamamba.evaluate import Difference, Score, choose_targets, compare, summarise, table, target_losses
 from dnamamba.letters import vocabulary_of
@@ -213,8 +213,7 @@ def train(
         corpus, config.contexts, config.evaluation, steps, checkpoint.best if checkpoint else None
     )  # fmt: skip
     if module.start_step < total and not validation.gains_no_more(module.start_step):
-        workers = sensible_workers(device) if config.run.workers is None else config.run.workers
-        loader = ReadAhead(training_loader(data, start_step=module.start_step, workers=workers), device)
+        loader = ReadAhead(training_loader(data, start_step=module.start_step, workers=config.run.workers), device)
         callbacks: list[pl.Callback] = [validation, saver]
         if processes.is_first:
             callbacks.insert(1, TrainingProgress(config.curriculum))

@@ -3,27 +3,32 @@
     RUN/stopped/config.json, model.safetensors    the weights that the step began with, a model directory
     RUN/stopped/batches.npz                       its bases, resets and sample numbers
 
-`python -m dnamamba.replay RUN` runs it again, window by window.
+`python -m dnamamba.replay RUN` runs it again, window by window. Of a run that carries states each window begins with an
+empty one: those are not kept.
 """
 
 import math
 import shutil
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from dnamamba.data import MicroBatch, make_batch
+from dnamamba.data import MicroBatch, cut_batch
 from dnamamba.device import autocast_dtype, choose_device
 from dnamamba.errors import InputError
 from dnamamba.model import MambaLM
+from dnamamba.model.sliced import sliced_step
 from dnamamba.model_directory import load, save
 from dnamamba.pipelines.alphabet import ALPHABETS
 
 BATCHES = "batches.npz"
+SLICE = 2**17  # tokens that have a graph at a time: a window of any length can be run again
 
 
 def stop_for_nan(
@@ -46,11 +51,14 @@ def stop_for_nan(
     try:
         save(model, folder, {"step": step + 1})
         reset = [torch.zeros_like(b.bases, dtype=torch.bool) if b.reset is None else b.reset for b in batches]
+        start = ALPHABETS[model.config.alphabet].start
+        before = [torch.full_like(b.bases[:, 0], start) if b.before is None else b.before for b in batches]
         np.savez_compressed(
             folder / BATCHES,
             step=step + 1,
             bases=torch.cat([b.bases for b in batches]).cpu().numpy(),
             reset=torch.cat(reset).cpu().numpy(),
+            before=torch.cat(before).cpu().numpy(),
             samples=torch.cat([b.samples for b in batches]).cpu().numpy(),
         )
         kept = f"The step is kept in {folder}; `python -m dnamamba.replay {folder.parent}` runs it again"
@@ -90,31 +98,27 @@ def replay(run: Path, device: torch.device) -> list[Replayed]:
         )
     model = load(folder, device=device).train()
     with np.load(folder / BATCHES, allow_pickle=False) as kept:
-        bases, reset, samples = (torch.from_numpy(kept[name]) for name in ("bases", "reset", "samples"))
-    return [
-        _one(model, bases[i : i + 1].to(device), reset[i : i + 1].to(device), int(samples[i]))
-        for i in range(len(bases))
-    ]
+        names = ("bases", "reset", "before", "samples")
+        rows = zip(*([torch.from_numpy(row[None]) for row in kept[name]] for name in names), strict=True)
+        return [_one(model, *(part.to(device) for part in row)) for row in rows]
 
 
-def _one(model: MambaLM, bases: torch.Tensor, reset: torch.Tensor, sample: int) -> Replayed:
-    alphabet = ALPHABETS[model.config.alphabet]
-    batch = make_batch(bases, reset if bool(reset[:, 1:].any()) else None, alphabet)
-    autocast = autocast_dtype("auto", bases.device)
-    with torch.no_grad(), torch.autocast(bases.device.type, autocast or torch.bfloat16, enabled=autocast is not None):
-        loss, count, _ = model.loss(batch)  # type: ignore[arg-type]
-    model.zero_grad(set_to_none=True)
-    exact, _, _ = model.loss(batch)  # type: ignore[arg-type]
-    exact.backward()  # type: ignore[no-untyped-call]
+def _one(model: MambaLM, bases: Tensor, reset: Tensor, before: Tensor, sample: Tensor) -> Replayed:
+    reset_or_none = reset if bool(reset[:, 1:].any()) else None
+    batch = MicroBatch(0, 0, bases.shape[1], 0, 1, sample, bases, reset_or_none, before)
+    loss, counted = _step(model, batch, autocast_dtype("auto", bases.device))
+    exact, _ = _step(model, batch, None)
     squares = [p.grad.double().square().sum() for p in model.parameters() if p.grad is not None]
-    counted = max(1, int(count))
-    return Replayed(
-        sample,
-        float(loss) / counted,
-        float(exact.detach()) / counted,
-        math.sqrt(float(torch.stack(squares).sum())) / counted,
-        1 - int(count) / bases.numel(),
-    )
+    norm = math.sqrt(float(torch.stack(squares).sum())) / counted
+    return Replayed(int(sample), loss / counted, exact / counted, norm, 1 - counted / bases.numel())
+
+
+def _step(model: MambaLM, batch: MicroBatch, autocast: torch.dtype | None) -> tuple[float, int]:
+    """Summed loss and number of targets; the gradient is left in the parameters."""
+    model.zero_grad(set_to_none=True)
+    cut = partial(cut_batch, batch, ALPHABETS[model.config.alphabet])
+    loss, count, _ = sliced_step(model, cut, batch.context, SLICE, autocast=autocast)  # type: ignore[arg-type]
+    return float(loss), max(1, int(count))
 
 
 def table(rows: Sequence[Replayed]) -> str:
