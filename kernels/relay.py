@@ -53,6 +53,15 @@ class Relay(Protocol):
         """The gradient of the state after this piece, given the piece's adjoint summary."""
 
 
+def hide_behind_resets(dtail: Tensor, reset: Tensor | None) -> Tensor:
+    """The gradient of a piece's last inputs [B, W-1, D]: what a reset hid from the next piece gets nothing from it."""
+    if reset is None:
+        return dtail
+    recent = reset[:, reset.shape[1] - dtail.shape[1] :].long()
+    hidden = recent.flip(1).cumsum(1).flip(1) > recent
+    return dtail.masked_fill(hidden[:, :, None], 0.0)
+
+
 def _module(engine: str, op: str) -> ModuleType:
     return import_module(f"dnamamba.kernels.{engine}_{op}")  # at first use: it imports numba or Triton
 
@@ -102,12 +111,8 @@ class _Convolution(torch.autograd.Function):
             dx, dweight, dbias, dbefore = backward(dy, x, weight, bias, before, reset, ctx.activation == "silu")
         here = x.new_zeros(x.shape[0], x.shape[1] - ctx.first, x.shape[2]) if dbefore is None else dbefore
         dtail = ctx.relay.return_tail(here, dlast)
-        if reset is not None:  # what a reset hid from the next piece gets nothing from it
-            recent = reset[:, ctx.first :].long()
-            hidden = recent.flip(1).cumsum(1).flip(1) > recent
-            dtail = dtail.masked_fill(hidden[:, :, None], 0.0)
         assert dx is not None
-        dx[:, ctx.first :] += dtail
+        dx[:, ctx.first :] += hide_behind_resets(dtail, reset)
         return dx, dweight, dbias, dbefore if ctx.is_given else None, None, None, None, None
 
 

@@ -33,6 +33,10 @@ class ScanSummary(NamedTuple):
         kept = torch.exp(A.to(self.time.dtype) * self.time[:, :, None]) * state
         return torch.where(self.cut[:, None, None], 0.0, kept) + self.added  # selects: a NaN before a reset is dropped
 
+    def then(self, following: "ScanSummary", A: Tensor) -> "ScanSummary":
+        """The summary of this piece and the one that the state (or its gradient) comes to next."""
+        return ScanSummary(following.carry(A, self.added), self.time + following.time, self.cut | following.cut)
+
 
 def _engine(name: str) -> ModuleType:
     return import_module(f"dnamamba.kernels.{name}_summary")  # at first use: it imports numba or Triton

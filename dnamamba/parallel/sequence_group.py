@@ -1,13 +1,12 @@
 """Context parallelism: processes that each hold one piece of the same sequence and hand the state on."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from dnamamba.data import Batch
 from dnamamba.kernels.relay import Passage
 from dnamamba.kernels.scan_summary import ScanSummary
 from dnamamba.model import MambaLM
@@ -100,17 +99,12 @@ def sharing(model: MambaLM, group: SequenceGroup | None) -> Iterator[None]:
             mixer.relay = relay
 
 
-def piece_of(batch: Batch, rank: int, size: int) -> Batch:
+def piece_of(batch: Mapping[str, Tensor | None], rank: int, size: int) -> dict[str, Tensor | None]:
     """Rank's contiguous part of every row of a batch; pieces differ by one token at most.
 
     A batch is cut after it was made of whole windows: so the start token is the first rank's alone, and the token
     before every other piece is the last one of its neighbour's.
     """
-    length = batch["tokens"].shape[1]
+    length = next(t.shape[1] for t in batch.values() if t is not None)
     part = slice(length * rank // size, length * (rank + 1) // size)
-    reset = batch["reset"]
-    return Batch(
-        tokens=batch["tokens"][:, part],
-        targets=batch["targets"][:, part],
-        reset=None if reset is None else reset[:, part],
-    )
+    return {name: None if t is None else t[:, part] for name, t in batch.items()}
