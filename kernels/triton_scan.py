@@ -152,9 +152,9 @@ def _chunk_starts(
     states = torch.empty(size.B, chunks, size.N, size.D, dtype=torch.float32, device=x.device)
     times = torch.empty(size.B, chunks, size.D, dtype=torch.float32, device=x.device)
     (sxb, sx), (sdb, sd), (szb, sz), (sbb, sb) = _strides(x), _strides(dt), _strides(z), _strides(rows)
-    chunk_kernel[(size.tiles * size.B * chunks,)](
+    chunk_kernel[(size.tiles * size.B * (chunks - 1),)](
         x, dt, z, rows, A, dt_bias, reset_bytes, states, times,
-        size.L, T, chunks, sxb, sdb, szb, sbb,
+        size.L, T, chunks, int(adjoint), chunks - 1, sxb, sdb, szb, sbb,
         SX=sx, SD=sd, SZ=sz, SB=sb, D=size.D, N=size.N, NP=size.NP, NG=size.groups, BD=size.BD, BLOCK=BLOCK,
         U=CHUNK_UNROLL, PREFETCH=_has_ptx(x), SOFTPLUS=dt_softplus, ADJOINT=adjoint, EVEN=size.even, num_warps=1,
     )  # fmt: skip

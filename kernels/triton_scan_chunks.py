@@ -28,12 +28,12 @@ def _any_left(A, time, on, EVEN: tl.constexpr):
 
 
 @triton.jit(
-    do_not_specialize=["L", "T", "n_chunks"],
+    do_not_specialize=["L", "T", "n_chunks", "first_chunk", "n_walked"],
     do_not_specialize_on_alignment=["A_ptr", "added_ptr"],
 )
 def chunk_kernel(
     x_ptr, dt_ptr, z_ptr, B_ptr, A_ptr, bias_ptr, reset_ptr, added_ptr, time_ptr,
-    L, T, n_chunks, sxb, sdb, szb, sbb,
+    L, T, n_chunks, first_chunk, n_walked, sxb, sdb, szb, sbb,
     SX: tl.constexpr, SD: tl.constexpr, SZ: tl.constexpr, SB: tl.constexpr,
     D: tl.constexpr, N: tl.constexpr, NP: tl.constexpr, NG: tl.constexpr, BD: tl.constexpr, BLOCK: tl.constexpr,
     U: tl.constexpr, PREFETCH: tl.constexpr, SOFTPLUS: tl.constexpr, ADJOINT: tl.constexpr, EVEN: tl.constexpr,
@@ -42,17 +42,19 @@ def chunk_kernel(
 
     Forward: from the last step to the first, weight dt * x, row B. ADJOINT: from the first step to the last, weight
     dy = dout * silu(z) (x_ptr holds dout), row C (B_ptr holds it). The states stand in NG groups of NP / NG: the last
-    group, fastest in a fresh model, usually stops first, and the walk goes on without it.
+    group, fastest in a fresh model, usually stops first, and the walk goes on without it. Of each batch row's n_chunks,
+    n_walked are walked, from first_chunk on: who wants only where chunks start needs no sum of the outermost one.
     """
     TILES: tl.constexpr = (D + BD - 1) // BD
     GROUP: tl.constexpr = NP // NG
     pid = tl.program_id(0)
     d = (pid % TILES) * BD + tl.arange(0, BD)
-    item = pid // TILES  # of [batch, chunk]
-    b = (item // n_chunks).to(tl.int64)
+    b = (pid // TILES // n_walked).to(tl.int64)
+    chunk = first_chunk + pid // TILES % n_walked
+    item = b * n_chunks + chunk
     on_d = d < D
     n = tl.arange(0, GROUP)
-    first = (item % n_chunks).to(tl.int64) * T
+    first = chunk.to(tl.int64) * T
     left = tl.minimum(L - first, T).to(tl.int32)
     blocks = tl.cdiv(left, BLOCK)
 
@@ -75,7 +77,7 @@ def chunk_kernel(
     is_open = left > 0  # no reset between the wanted end and the step at hand
     block = blocks * 0
     last = left - 1
-    time_ptr += item.to(tl.int64) * D
+    time_ptr += item * D
     xs, dts, zs = (), (), ()
     for u in tl.static_range(U):
         t = tl.maximum(block + u if ADJOINT else last - u, 0)
@@ -144,7 +146,7 @@ def chunk_kernel(
             alive = _any_left(As[top], time, on, EVEN) & is_open
     for g in tl.static_range(NG):
         on = (n + g * GROUP < N)[:, None] & on_d[None, :]
-        at_nd = item.to(tl.int64) * (N * D) + (n[:, None] + g * GROUP) * D + d[None, :]
+        at_nd = item * (N * D) + (n[:, None] + g * GROUP) * D + d[None, :]
         store(added_ptr + at_nd, sums[g], on, EVEN)
     store(time_ptr + d, time, on_d, EVEN)
 

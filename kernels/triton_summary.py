@@ -32,7 +32,7 @@ def scan_summary(
     (sxb, sx), (sdb, sd), (szb, sz), (sbb, sb) = (triton_scan._strides(t) for t in (x, dt, z, B))
     chunk_kernel[(size.tiles * size.B * chunks,)](
         x, dt, z, B, A_nd, dt_bias, reset_bytes, states, times,
-        size.L, T, chunks, sxb, sdb, szb, sbb,
+        size.L, T, chunks, 0, chunks, sxb, sdb, szb, sbb,
         SX=sx, SD=sd, SZ=sz, SB=sb, D=size.D, N=size.N, NP=size.NP, NG=size.groups, BD=size.BD,
         BLOCK=triton_scan.BLOCK, U=UNROLL, PREFETCH=triton_scan._has_ptx(x), SOFTPLUS=dt_softplus,
         ADJOINT=adjoint, EVEN=size.even, num_warps=1,

@@ -46,6 +46,8 @@ class Case:
         dt = dt.abs() * 0.1 if not self.softplus else dt * 0.5 if self.dt_raw is None else dt * 0.1 + self.dt_raw
         if not self.strided:
             x, z, rows_B, rows_C = (t.contiguous() for t in (x, z, rows_B, rows_C))
+        reset = torch.rand(B, L, generator=draw) < 0.15
+        reset[:, 3::7] = True  # on both steps of a round
         return {
             "x": x,
             "dt": dt.to(self.dtype),
@@ -56,7 +58,7 @@ class Case:
             "z": z if self.gate else None,
             "dt_bias": normal(D) * 0.1 + (0.5 if not self.softplus else 0) if self.bias else None,
             "initial_state": normal(B, D, N) if self.start else None,
-            "reset": (torch.rand(B, L, generator=draw) < 0.15).to(device) if self.reset else None,
+            "reset": reset.to(device) if self.reset else None,
         }
 
 
