@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_LARGE = 2**25  # bytes: from here on malloc takes fresh pages from the system each time
+_LARGE = 2**22  # bytes: below, huge pages would gain nothing
 _PAGE = 4096
 _MADV_HUGEPAGE = 14
 

@@ -26,6 +26,8 @@ _FORWARD = Kernel("cpu_scan_forward", "walk_forward")
 _BACKWARD = Kernel("cpu_scan_backward", "walk_backward")
 _SUMS = Kernel("cpu_scan_sums", "add_parts")
 
+_BACKWARD_TASKS = 4
+
 
 def _up(value: int, multiple: int) -> int:
     return -(-value // multiple) * multiple
@@ -70,7 +72,7 @@ class _Prepared:
 
     def __init__(
         self, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None, z: Tensor | None,
-        dt_bias: Tensor | None, reset: Tensor | None, borders: Tensor, dt_softplus: bool,
+        dt_bias: Tensor | None, reset: Tensor | None, borders: Tensor, dt_softplus: bool, tasks: int,
     ) -> None:  # fmt: skip
         groups, states = borders.shape[2:4]
         self.x, self.dt, self.z = _rows(x), _rows(dt), None if z is None else _rows(z)
@@ -83,7 +85,7 @@ class _Prepared:
             channels=x.shape[2],
             states=states,
             groups=groups,
-            groups_per_task=_groups_per_task(x.shape[0], groups),
+            groups_per_task=_groups_per_task(x.shape[0], groups, tasks),
             softplus=int(dt_softplus),
             **_placed("x", self.x),
             **_placed("dt", self.dt),
@@ -104,10 +106,9 @@ def _placed(name: str, tensor: Tensor | None) -> dict[str, int]:
     return {name: address, f"{name}_batch": batch, f"{name}_row": row}
 
 
-def _groups_per_task(batch: int, groups: int) -> int:
-    # More groups share the reduction of dB and dC and whole rows of x; fewer give more tasks. Shapes alone decide it,
-    # so that the sums, and with them the bits, do not depend on the number of threads.
-    return max(1, min(4, batch * groups // 4))
+def _groups_per_task(batch: int, groups: int, tasks: int) -> int:
+    """As many as leave `tasks` tasks, at most 4: more groups use whole rows of x and share the sums of dB and dC."""
+    return max(1, min(4, batch * groups // tasks))
 
 
 def scan_forward(
@@ -118,7 +119,9 @@ def scan_forward(
     batch, length, channels = x.shape
     states = A.shape[1]
     borders = empty(borders_shape(batch, length, channels, states))
-    call = _Prepared(x, dt, A, B, C, D, z, dt_bias, reset, borders, dt_softplus)
+    # Nothing is added over channels here: the tasks may follow the threads and the bits stay the same.
+    tasks = 2 * torch.get_num_threads()
+    call = _Prepared(x, dt, A, B, C, D, z, dt_bias, reset, borders, dt_softplus, tasks)
     state = torch.zeros(batch, *borders.shape[2:]) if initial_state is None else _to_blocks(initial_state)
     y = empty(x.shape)
     run_tasks(_FORWARD, Forward(call.scan, y.data_ptr(), state.data_ptr()), call.tasks, FORWARD_SCRATCH)
@@ -146,7 +149,8 @@ def scan_backward(
     batch, _, channels = x.shape
     states = A.shape[1]
     groups = borders.shape[2]
-    call = _Prepared(x, dt, A, B, C, D, z, dt_bias, reset, borders, dt_softplus)
+    # Shapes alone decide the tasks, so that the sums, and with them the bits, do not depend on the number of threads.
+    call = _Prepared(x, dt, A, B, C, D, z, dt_bias, reset, borders, dt_softplus, _BACKWARD_TASKS)
     dy = dy.detach().to(torch.float32).contiguous()
     dx, ddt = empty(x.shape), empty(x.shape)
     dz = None if z is None else empty(x.shape)

@@ -291,7 +291,7 @@ def walk_backward(job: Any, task: int, scratch: int) -> None:
                     A + at, B + 4 * n, scan.B_row, C + 4 * n, scan.C_row, reset, border + at, steps, scratch, kept,
                     sums_C + 16 * n, sums_row, ahead, ahead_row,
                 )  # fmt: skip
-                slow = any_slow(A + at, span)
+                slow = any_slow(A + at, span, steps)
                 if slow:
                     for i in range(0, 4 * BLOCK, 4):
                         here = i * LANES

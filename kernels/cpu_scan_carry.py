@@ -9,22 +9,22 @@ Fast lanes keep nothing aside, and theirs is the plain walk.
 from typing import Any
 
 from dnamamba.kernels.cpu_compile import inlined
-from dnamamba.kernels.cpu_jobs import BLOCK, CHUNK, DELTA, DRIVE, GRAD, LANES, SLOW
+from dnamamba.kernels.cpu_jobs import BLOCK, DELTA, DRIVE, GRAD, LANES, SLOW
 from dnamamba.kernels.cpu_math import LOG2_E, exp2_less_one
 from dnamamba.kernels.cpu_scan_layout import resets
 from dnamamba.kernels.cpu_vector import any_above, broadcast, choose_above, fma, load, load_broadcast, zeros
 
-_BOUND = -SLOW * CHUNK * LOG2_E
+_BOUND = -SLOW * LOG2_E
 
 
 @inlined
-def any_slow(A: int, span: Any) -> bool:
-    """Whether a lane of a block of states decays slowly; `span` is the sum of a chunk's steps."""
+def any_slow(A: int, span: Any, steps: int) -> bool:
+    """Whether a lane of a block of states decays slowly; `span` is the sum of the chunk's deltas."""
     slowest = load(A, 0) * span
     for i in range(LANES, BLOCK * LANES, LANES):
         exponent = load(A, i) * span
         slowest = choose_above(exponent, slowest, exponent, slowest)
-    return any_above(slowest, broadcast(_BOUND))  # type: ignore[no-any-return]
+    return any_above(slowest, broadcast(_BOUND * steps))  # type: ignore[no-any-return]
 
 
 @inlined
@@ -33,7 +33,7 @@ def carry_forward(
 ) -> Any:
     """One state after the chunk; `state` is the one before it."""
     a, one = load(A, 0), broadcast(1.0)
-    aside = choose_above(a * span, broadcast(_BOUND), state, zeros())
+    aside = choose_above(a * span, broadcast(_BOUND * steps), state, zeros())
     rest = state - aside
     for t in range(steps):
         if resets(reset, t):
@@ -50,7 +50,7 @@ def carry_back(
 ) -> Any:
     """One state's gamma before the chunk; `gamma` is the one after it."""
     a, one = load(A, 0), broadcast(1.0)
-    aside = choose_above(a * span, broadcast(_BOUND), gamma, zeros())
+    aside = choose_above(a * span, broadcast(_BOUND * steps), gamma, zeros())
     rest = gamma - aside
     for back in range(steps):
         t = steps - 1 - back

@@ -149,7 +149,7 @@ def walk_forward(job: Any, task: int, scratch: int) -> None:
                     A + at, B + 4 * n, scan.B_row, C + 4 * n, scan.C_row, reset, state + at, border + at, steps,
                     scratch, ahead, ahead_row,
                 )  # fmt: skip
-                if any_slow(A + at, span):
+                if any_slow(A + at, span, steps):
                     for i in range(BLOCK):
                         here = at + 4 * i * LANES
                         before = load(border + here, 0)
