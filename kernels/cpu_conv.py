@@ -68,9 +68,9 @@ def conv_forward(
 
 def conv_backward(
     dy: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, tail: Tensor | None, reset: Tensor | None,
-    activation: bool,
+    activation: bool, into: Tensor | None = None,
 ) -> tuple[Tensor | None, ...]:  # fmt: skip
-    """Return dx, dweight, dbias, dtail; None where the input was None."""
+    """Return dx (in `into` where it is given), dweight, dbias, dtail; None where the input was None."""
     call = _Prepared(x, weight, bias, tail, reset)
     dy = dy.detach().float().contiguous()
     dx = empty(x.shape)
@@ -80,7 +80,7 @@ def conv_backward(
     run_tasks(_BACKWARD, job, call.tasks, (CONV_TILE + TAPS) * LANES)
     sums = partial.sum(0)[:, : x.shape[2]]
     return (
-        dx.to(x.dtype),
+        dx.to(x.dtype) if into is None else into.copy_(dx),
         sums[: call.width].flip(0).t().to(weight.dtype).clone(memory_format=torch.contiguous_format),
         None if bias is None else sums[-1].to(bias.dtype).clone(),
         None if dtail is None or tail is None else dtail.to(tail.dtype),

@@ -44,15 +44,22 @@ def norm_forward(
 
 
 def norm_backward(
-    dy: Tensor, dtotal: Tensor | None, total: Tensor, weight: Tensor, eps: float
-) -> tuple[Tensor, Tensor]:
-    """Return the float32 gradient of `total` (which is that of x and of the residual), and dweight."""
+    dy: Tensor, dtotal: Tensor | None, total: Tensor, weight: Tensor, eps: float,
+    into: tuple[Tensor, Tensor | None] | None = None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Return the float32 gradient of `total` (which is that of x and of the residual), and dweight.
+
+    The gradient goes into `into`, the second time in another dtype, where they are given; both contiguous.
+    """
     dy = dy.detach().float().contiguous()
     dtotal = None if dtotal is None else dtotal.detach().float().contiguous()
     total = total.detach().float().contiguous()
     weight32 = _padded(weight)
     tasks = -(-total.numel() // (total.shape[-1] * NORM_TASK))
-    dx, partial = empty(total.shape), empty((tasks, weight32.shape[0]))
+    dx, copy = into or (empty(total.shape), None)
+    partial = empty((tasks, weight32.shape[0]))
     job = _job(weight32, total, {"dy": dy, "dtotal": dtotal, "dx": dx, "dweight": partial})
     run_tasks(_BACKWARD, job, tasks, 1, eps)
+    if copy is not None:
+        copy.copy_(dx)
     return dx, partial.sum(0)[: weight.shape[0]].to(weight.dtype)

@@ -1,7 +1,8 @@
 """The causal convolution with SiLU on a GPU, forward and backward, in [B, L, D].
 
 A program walks a piece of time for its channels with the last inputs in registers, so each value is loaded once and
-the backward makes the values before SiLU again instead of keeping them. dweight is summed in a fixed order.
+the backward makes the values before SiLU again instead of keeping them. dweight is summed in a fixed order. The rows
+of several steps are asked for before the first is used: one row in flight a warp leaves half of the bandwidth idle.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, assignment"
@@ -15,7 +16,10 @@ from torch import Tensor
 from dnamamba.kernels.triton_scan_math import sigmoid
 
 PIECE = 128  # steps of one program; the W-1 steps beside it are read twice
-BLOCK_D = 128  # channels of one program: one warp, four a thread
+BACKWARD_PIECE = 256  # half as many parts of dweight
+BLOCK_D = 128  # channels of one program, one warp: four a thread, so that the backward's 16 numbers of each fit
+WIDE_BLOCK_D = 256  # of the forward where it divides D: 16 bytes a thread
+ROWS = 8  # steps whose rows are in flight together; divides both pieces
 
 
 @triton.jit
@@ -86,6 +90,38 @@ def _weighted(total, newest, earlier, taps):
 
 
 @triton.jit
+def _rows(ptr, first, L, stride, on, ROWS: tl.constexpr):
+    """The rows of ROWS steps, in the dtype they lie in: half the registers of float32 while they are in flight."""
+    values = ()
+    for i in tl.static_range(ROWS):
+        values = values + (tl.load(ptr + (first + i) * stride, mask=on & (first + i < L), other=0.0),)
+    return values
+
+
+@triton.jit
+def _before_activation_gradient(grad, newest, earlier, taps, bias, SILU: tl.constexpr):
+    if SILU:
+        value = _weighted(bias, newest, earlier, taps)
+        s = sigmoid(value)
+        grad *= s + value * s * (1.0 - s)
+    return grad
+
+
+@triton.jit
+def _input_gradient(grad, grads, flag, flags, taps, RESETS: tl.constexpr, W: tl.constexpr):
+    """dx of the input W-1 steps ago: its own output's gradient is the oldest kept, this step's meets the last tap."""
+    dx = taps[0] * (grad if W == 1 else grads[W - 2])
+    cut = False
+    for lag in tl.static_range(1, W):
+        part = taps[lag] * (grad if lag == W - 1 else grads[W - 2 - lag])
+        if RESETS:
+            cut = cut | (flag if lag == W - 1 else flags[W - 2 - lag])
+            part = tl.where(cut, 0.0, part)
+        dx += part
+    return dx
+
+
+@triton.jit
 def _place(L, D, PIECE: tl.constexpr, BLOCK_D: tl.constexpr):
     pieces = tl.cdiv(L, PIECE)
     b = (tl.program_id(0) // pieces).to(tl.int64)
@@ -98,6 +134,7 @@ def _place(L, D, PIECE: tl.constexpr, BLOCK_D: tl.constexpr):
 def conv_kernel(
     x_ptr, w_ptr, bias_ptr, tail_ptr, reset_ptr, y_ptr, L, stride_b, stride_t,
     D: tl.constexpr, W: tl.constexpr, SILU: tl.constexpr, PIECE: tl.constexpr, BLOCK_D: tl.constexpr,
+    ROWS: tl.constexpr,
 ):  # fmt: skip
     b, first, last, d, on = _place(L, D, PIECE, BLOCK_D)
     taps = _taps(w_ptr, d, on, W)
@@ -105,21 +142,26 @@ def conv_kernel(
     if bias_ptr is not None:
         bias += tl.load(bias_ptr + d, mask=on, other=0.0).to(tl.float32)
     earlier = _earlier(x_ptr, tail_ptr, reset_ptr, b, first, d, on, L, stride_b, stride_t, D, W)
-    for t in range(first, last):
-        newest = tl.load(x_ptr + b * stride_b + t * stride_t + d, mask=on, other=0.0).to(tl.float32)
-        if reset_ptr is not None:
-            earlier = _hidden(earlier, _flag(reset_ptr, b, t, L))
-        value = _weighted(bias, newest, earlier, taps)
-        if SILU:
-            value *= sigmoid(value)
-        tl.store(y_ptr + (b * L + t) * D + d, value.to(y_ptr.dtype.element_ty), mask=on)
-        earlier = _shifted(newest, earlier)
+    for start in range(first, last, ROWS):
+        rows = _rows(x_ptr + b * stride_b + d, start, L, stride_t, on, ROWS)
+        for i in tl.static_range(ROWS):
+            t = start + i
+            newest = rows[i].to(tl.float32)
+            if reset_ptr is not None:
+                earlier = _hidden(earlier, _flag(reset_ptr, b, t, L))
+            value = _weighted(bias, newest, earlier, taps)
+            if SILU:
+                value *= sigmoid(value)
+            tl.store(y_ptr + (b * L + t) * D + d, value.to(y_ptr.dtype.element_ty), mask=on & (t < L))
+            earlier = _shifted(newest, earlier)
 
 
 @triton.jit(do_not_specialize=["L"])
 def conv_backward_kernel(
-    x_ptr, w_ptr, bias_ptr, tail_ptr, reset_ptr, dy_ptr, dx_ptr, dtail_ptr, dw_ptr, L, stride_b, stride_t,
+    x_ptr, w_ptr, bias_ptr, tail_ptr, reset_ptr, dy_ptr, dx_ptr, dtail_ptr, dw_ptr,
+    L, stride_b, stride_t, dx_stride_b, dx_stride_t,
     D: tl.constexpr, W: tl.constexpr, SILU: tl.constexpr, PIECE: tl.constexpr, BLOCK_D: tl.constexpr,
+    ROWS: tl.constexpr,
 ):  # fmt: skip
     """dx of a piece, and its part of dweight by lag and of dbias, [programs, W + 1, D]; the first does the tail."""
     b, first, last, d, on = _place(L, D, PIECE, BLOCK_D)
@@ -137,40 +179,48 @@ def conv_backward_kernel(
         flags = flags + (first < 0,)
         sums = sums + (none,)
     total = none
+    x_rows, dy_rows = x_ptr + b * stride_b + d, dy_ptr + b * L * D + d
+    dx_rows = dx_ptr + b * dx_stride_b + d
+    for start in range(first, last, ROWS):
+        xs = _rows(x_rows, start, L, stride_t, on, ROWS)
+        dys = _rows(dy_rows, start, L, D, on, ROWS)
+        for i in tl.static_range(ROWS):
+            t = start + i
+            newest = xs[i].to(tl.float32)
+            flag = first < 0
+            if reset_ptr is not None:
+                flag = _flag(reset_ptr, b, t, L)
+                earlier = _hidden(earlier, flag)
+            grad = _before_activation_gradient(dys[i].to(tl.float32), newest, earlier, taps, bias, SILU)
+            total += grad
+            more = (sums[0] + grad * newest,)
+            for lag in tl.static_range(1, W):
+                more = more + (sums[lag] + grad * earlier[lag - 1],)
+            sums = more
+            dx = _input_gradient(grad, grads, flag, flags, taps, reset_ptr is not None, W)
+            at = t - (W - 1)
+            place = dx_rows + at * dx_stride_t
+            tl.store(place, dx.to(dx_ptr.dtype.element_ty), mask=on & (at >= first) & (at < L))
+            if dtail_ptr is not None:
+                place = dtail_ptr + (b * (W - 1) + t) * D + d
+                tl.store(place, dx.to(dtail_ptr.dtype.element_ty), mask=on & (at < 0))
+            earlier, grads = _shifted(newest, earlier), _shifted(grad, grads)
+            flags = _shifted(flag, flags)
     # Past the piece: the outputs there still see its last inputs. dx of an input is whole W-1 steps after it.
-    for t in range(first, last + W - 1):
-        live = on & (t < L)
-        newest = tl.load(x_ptr + b * stride_b + t * stride_t + d, mask=live, other=0.0).to(tl.float32)
-        grad = tl.load(dy_ptr + (b * L + t) * D + d, mask=live, other=0.0).to(tl.float32)
+    end = first + (last - first + ROWS - 1) // ROWS * ROWS
+    xs = _rows(x_rows, end, L, stride_t, on, W - 1)
+    dys = _rows(dy_rows, end, L, D, on, W - 1)
+    for i in tl.static_range(W - 1):
+        t = end + i
+        newest = xs[i].to(tl.float32)
         flag = first < 0
         if reset_ptr is not None:
             flag = _flag(reset_ptr, b, t, L)
             earlier = _hidden(earlier, flag)
-        if SILU:
-            value = _weighted(bias, newest, earlier, taps)
-            s = sigmoid(value)
-            grad *= s + value * s * (1.0 - s)
-        own = tl.where(t < last, grad, 0.0)
-        total += own
-        more = (sums[0] + own * newest,)
-        for i in tl.static_range(1, W):
-            more = more + (sums[i] + own * earlier[i - 1],)
-        sums = more
-        # The input W-1 steps ago: its own output's gradient is the oldest kept one, this step's meets the last tap.
-        dx = none
-        cut = first < 0
-        for lag in tl.static_range(W):
-            if lag > 0 and reset_ptr is not None:
-                cut = cut | (flag if lag == W - 1 else flags[W - 2 - lag])
-            part = taps[lag] * (grad if lag == W - 1 else grads[W - 2 - lag])
-            if reset_ptr is not None:
-                part = tl.where(cut, 0.0, part)
-            dx += part
+        grad = _before_activation_gradient(dys[i].to(tl.float32), newest, earlier, taps, bias, SILU)
+        dx = _input_gradient(grad, grads, flag, flags, taps, reset_ptr is not None, W)
         at = t - (W - 1)
-        tl.store(dx_ptr + (b * L + at) * D + d, dx.to(dx_ptr.dtype.element_ty), mask=on & (at >= first))
-        if dtail_ptr is not None:
-            place = dtail_ptr + (b * (W - 1) + W - 1 + at) * D + d
-            tl.store(place, dx.to(dtail_ptr.dtype.element_ty), mask=on & (at < 0))
+        tl.store(dx_rows + at * dx_stride_t, dx.to(dx_ptr.dtype.element_ty), mask=on & (at >= first) & (at < L))
         earlier, grads = _shifted(newest, earlier), _shifted(grad, grads)
         flags = _shifted(flag, flags)
     row = dw_ptr + tl.program_id(0).to(tl.int64) * (W + 1) * D + d
@@ -200,29 +250,33 @@ def conv_forward(
     inputs = _arguments(x, weight, bias, tail, reset)
     x = inputs[0]
     y = torch.empty(B, L, D, dtype=x.dtype, device=x.device)
-    conv_kernel[(B * triton.cdiv(L, PIECE), triton.cdiv(D, BLOCK_D))](
+    block = BLOCK_D if D % WIDE_BLOCK_D else WIDE_BLOCK_D
+    conv_kernel[(B * triton.cdiv(L, PIECE), triton.cdiv(D, block))](
         *inputs, y, L, x.stride(0), x.stride(1),
-        D=D, W=weight.shape[1], SILU=activation, PIECE=PIECE, BLOCK_D=BLOCK_D, num_warps=1,
+        D=D, W=weight.shape[1], SILU=activation, PIECE=PIECE, BLOCK_D=block, ROWS=ROWS, num_warps=1,
     )  # fmt: skip
     return y
 
 
 def conv_backward(
     dy: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, tail: Tensor | None, reset: Tensor | None,
-    activation: bool,
+    activation: bool, into: Tensor | None = None,
 ) -> tuple[Tensor | None, ...]:  # fmt: skip
-    """Return dx, dweight, dbias, dtail; None where the input was None."""
+    """Return dx, dweight, dbias, dtail; None where the input was None.
+
+    dx goes into `into` where it is given: [B, L, D] with a dense last axis, no memory shared with x or dy.
+    """
     B, L, D = x.shape
     W = weight.shape[1]
     inputs = _arguments(x, weight, bias, tail, reset)
     x = inputs[0]
-    dx = torch.empty(B, L, D, dtype=x.dtype, device=x.device)
+    dx = torch.empty(B, L, D, dtype=x.dtype, device=x.device) if into is None else into
     dtail = None if tail is None else torch.empty(tail.shape, dtype=tail.dtype, device=x.device)
-    programs = B * triton.cdiv(L, PIECE)
+    programs = B * triton.cdiv(L, BACKWARD_PIECE)
     partial = torch.empty(programs, W + 1, D, dtype=torch.float32, device=x.device)
     conv_backward_kernel[(programs, triton.cdiv(D, BLOCK_D))](
-        *inputs, dy.contiguous(), dx, dtail, partial, L, x.stride(0), x.stride(1),
-        D=D, W=W, SILU=activation, PIECE=PIECE, BLOCK_D=BLOCK_D, num_warps=1,
+        *inputs, dy.contiguous(), dx, dtail, partial, L, x.stride(0), x.stride(1), dx.stride(0), dx.stride(1),
+        D=D, W=W, SILU=activation, PIECE=BACKWARD_PIECE, BLOCK_D=BLOCK_D, ROWS=ROWS, num_warps=1,
     )  # fmt: skip
     sums = partial.sum(0)
     return (

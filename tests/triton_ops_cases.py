@@ -77,6 +77,9 @@ def cases(large: bool) -> Iterator[tuple[Case, torch.dtype]]:
         yield _conv(1, 131, 3, 4, dtype=dtype, resets=False, bare=True), dtype  # past one piece of time
         for at in (126, 127, 128) if dtype == torch.float32 else ():  # around the border of two pieces
             yield _conv(1, 131, 3, 4, dtype=dtype, resets=False, at=at), dtype
+        if dtype == torch.float32:
+            yield _conv(1, 259, 3, 4, dtype=dtype, resets=False, at=255), dtype  # of the backward's pieces
+        yield _conv(1, 3, 256, 4, dtype=dtype, resets=False), dtype  # the wide tile
         for residual in (True, False):
             yield _norm((2, 3, 37), dtype=dtype, residual=residual), dtype
         yield _norm((261, 4), dtype=dtype, residual=True), dtype  # past one part of the backward

@@ -17,7 +17,6 @@ FLOATS = {
     "dtotal_ptr",
     "residual_ptr",
     "dweight_ptr",
-    "dx32_ptr",
     "loss_ptr",
     "dlogits_ptr",
     "scale_ptr",
@@ -41,7 +40,7 @@ def _source(kernel: Any, constants: dict[str, Any], absent: tuple[str, ...] = ()
 
 
 def _cases() -> Iterator[tuple[str, ASTSource, int]]:
-    conv = {"D": 512, "SILU": True, "PIECE": triton_conv.PIECE, "BLOCK_D": triton_conv.BLOCK_D}
+    conv = {"D": 512, "SILU": True, "PIECE": 256, "BLOCK_D": triton_conv.BLOCK_D, "ROWS": triton_conv.ROWS}
     for width in (1, 2, 3, 4):
         yield f"conv W={width}", _source(triton_conv.conv_kernel, conv | {"W": width}), 1
         yield f"conv backward W={width}", _source(triton_conv.conv_backward_kernel, conv | {"W": width}), 1
@@ -51,7 +50,7 @@ def _cases() -> Iterator[tuple[str, ASTSource, int]]:
     norm = {"D": 200, "ROWS": 16, "BLOCK_D": 256}
     for absent in ((), ("residual_ptr", "total_ptr")):
         yield f"norm {absent}", _source(triton_norm.norm_kernel, norm, absent), 4
-    for absent in ((), ("dtotal_ptr",)):
+    for absent in ((), ("dtotal_ptr", "copy_ptr")):
         yield f"norm backward {absent}", _source(triton_norm.norm_backward_kernel, norm | {"PART": 256}, absent), 4
     loss = {"D": 200, "ROWS": 64, "BLOCK_D": 32}
     for letters, block, backward in (
