@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from dnamamba.model.block import Block, RMSNorm
+from dnamamba.model.block_plan import RECOMPUTE, Recompute
 from dnamamba.model.config import ModelConfig
 from dnamamba.model.init import draw_embedding
-from dnamamba.model.planned_block import RECOMPUTE, Recompute
 from dnamamba.model.state import LayerState, ModelState
 
 

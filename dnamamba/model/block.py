@@ -5,9 +5,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from dnamamba.kernels import rms_norm
+from dnamamba.model.block_plan import Recompute
 from dnamamba.model.config import ModelConfig
 from dnamamba.model.mixer import MambaMixer
-from dnamamba.model.planned_block import Recompute, is_planned, run_planned
+from dnamamba.model.planned_block import is_planned, run_planned
 from dnamamba.model.state import LayerState
 
 

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from dnamamba.kernels import linear_cross_entropy
 from dnamamba.model.backbone import Backbone
+from dnamamba.model.block_plan import Recompute
 from dnamamba.model.config import ModelConfig
 from dnamamba.model.likelihood import LogLikelihood, Vocabulary, stream_log_likelihood
-from dnamamba.model.planned_block import Recompute
 from dnamamba.model.state import ModelState
 
 

@@ -1,0 +1,134 @@
+"""What a planned block is made of: its weights, what it may keep for its backward, the pieces the backward works on."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+Recompute = Literal["none", "cheap", "all"]
+"""What the backward computes again: nothing; all but the scan (norm, projections, convolution); the scan as well."""
+RECOMPUTE: tuple[Recompute, ...] = ("none", "cheap", "all")
+
+PIECE = 2**26
+"""Values of a [B, L, D] tensor that the backward holds at a time: 2**18 tokens of width 128, 128 MiB in bfloat16."""
+
+
+class Weights(NamedTuple):
+    """A block's parameters, in the order of its gradients."""
+
+    norm: Tensor  # [d_model]
+    in_proj: Tensor  # [2 D, d_model]
+    conv: Tensor  # [D, 1, W]
+    conv_bias: Tensor  # [D]
+    x_proj: Tensor  # [rank + 2 N, D]
+    dt_proj: Tensor  # [D, rank]
+    dt_bias: Tensor  # [D]
+    A_log: Tensor  # [D, N]
+    D: Tensor  # [D]
+    out_proj: Tensor  # [d_model, D]
+
+    def cast(self, dtype: torch.dtype) -> "Weights":
+        """Matrices in the dtype of the matrix work, what goes into the scan in float32."""
+        matrices = {name: getattr(self, name).to(dtype) for name in ("in_proj", "x_proj", "dt_proj", "out_proj")}
+        scan = {name: getattr(self, name).float() for name in ("dt_bias", "A_log", "D")}
+        return self._replace(conv=self.conv.squeeze(1), **matrices, **scan)
+
+
+class Kept(NamedTuple):
+    """What lies between the residual stream and the block's output; None where it is to be computed again."""
+
+    normed: Tensor | None  # [B, L, d_model]
+    before: Tensor | None  # [B, L, D]: the convolution's input
+    z: Tensor | None  # [B, L, D]: the gate
+    x: Tensor | None  # [B, L, D], convolved
+    low: Tensor | None  # [B, L, rank + 2 N]: dt before its projection, B, C
+    dt: Tensor | None  # [B, L, D]
+    y: Tensor | None  # [B, L, D]: the scan's gated output
+    borders: Tensor | None  # the states the scan's backward starts from, as the engine lays them out
+
+    def only(self, names: tuple[str, ...]) -> "Kept":
+        """The same, with all but `names` let go of."""
+        return Kept(*(t if name in names else None for name, t in zip(self._fields, self, strict=True)))
+
+
+class Border(NamedTuple):
+    """What crosses from one piece of a sequence into the next, or the gradient of it; None is nothing."""
+
+    tail: Tensor | None  # [B, W-1, D]
+    state: Tensor | None  # [B, D, N] float32
+
+    def rows(self, rows: slice) -> "Border":
+        """That of some rows of the batch."""
+        return Border(*(None if t is None else t[rows] for t in self))
+
+    @staticmethod
+    def joined(parts: Sequence["Border"]) -> "Border":
+        """That of the whole batch from those of its rows, in order."""
+        if len(parts) == 1:
+            return parts[0]
+        return Border(*(None if column[0] is None else torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+class Plan(NamedTuple):
+    """A call's constants, and the ops that forward and backward both run."""
+
+    engine: str
+    dtype: torch.dtype  # of the matrix work
+    eps: float
+    recompute: Recompute
+
+    def kernels(self, part: str) -> Any:
+        """The engine's module of "norm", "conv" or "scan"."""
+        return import_module(f"dnamamba.kernels.{self.engine}_{part}")
+
+    @property
+    def keeps(self) -> tuple[str, ...]:
+        """Names of what is kept. B and C cost little; y is free to make again where the kernel does it."""
+        cheap = ("low", "borders") if self.engine == "triton" else ("low", "borders", "y")
+        return {"none": Kept._fields, "cheap": cheap, "all": ()}[self.recompute]
+
+    def norm(self, x: Tensor, residual: Tensor | None, w: Weights) -> tuple[Tensor, Tensor]:
+        """The normed stream in the dtype of the matrix work, and the stream."""
+        normed, total = self.kernels("norm").norm_forward(x, w.norm, residual, self.eps, self.dtype)
+        return normed, x if residual is None else total
+
+    def convolve(self, before: Tensor, w: Weights, tail: Tensor | None, reset: Tensor | None) -> Tensor:
+        """x, the convolution's output."""
+        x: Tensor = self.kernels("conv").conv_forward(before, w.conv, w.conv_bias, tail, reset, True)
+        return x
+
+    def scan_inputs(self, kept: Kept, w: Weights, start: Tensor | None, reset: Tensor | None) -> tuple[Any, ...]:
+        """The scan's arguments in its order."""
+        assert kept.low is not None
+        rank, N = w.dt_proj.shape[1], w.A_log.shape[1]
+        _, B, C = torch.split(kept.low, [rank, N, N], -1)
+        return kept.x, kept.dt, -w.A_log.exp(), B, C, w.D, kept.z, w.dt_bias, start, reset
+
+    def borders_of(self, borders: Tensor, rows: slice, span: slice) -> Tensor:
+        """Those of a piece that starts at a border."""
+        count = self.kernels("scan").borders_shape
+        first, last = (count(1, steps, 1, 1)[1] if steps else 0 for steps in (span.start, span.stop))
+        return borders[rows, first:last].contiguous()
+
+
+def split_batch(B: int, L: int, D: int) -> list[slice]:
+    """The batch in groups of whole sequences that hold at most PIECE values, one sequence at least."""
+    rows = max(1, PIECE // (L * D))
+    return [slice(first, min(first + rows, B)) for first in range(0, B, rows)]
+
+
+def split_length(L: int, D: int) -> list[slice]:
+    """The length in equal spans of at most about PIECE values, cut at multiples of 64 steps, where there are states."""
+    length = -(-L // -(-L * D // PIECE))
+    length = -(-length // 64) * 64
+    return [slice(first, min(first + length, L)) for first in range(0, L, length)]
+
+
+@contextmanager
+def by_hand(device: torch.device) -> Iterator[None]:
+    """Every dtype is chosen here: no autocast on top."""
+    with torch.autocast(device.type, enabled=False):
+        yield
