@@ -56,7 +56,7 @@ def run_backward(
                 start = start._replace(state=w.D.new_zeros(()).expand(B, *w.A_log.shape))
             at = (rows, span)
             piece = _Piece(
-                Kept(*(None if t is None else t[at] for t in kept[:-1]), borders=borders), stream[at],
+                Kept._make([*(None if t is None else t[at] for t in kept[:-1]), borders]), stream[at],
                 None if reset is None else reset[at], dout[at], None if dstream is None else dstream[at],
                 (dtotal[at], None if second is None else second[at]),
             )  # fmt: skip

@@ -159,8 +159,9 @@ def run_planned(
     engine = choose("block", None, x, residual, reset, *weights)
     plan = Plan(engine, _matrix_dtype(x, weights.in_proj), block.norm.eps, recompute)
     tail, start = (None, None) if state is None else (state.conv, state.ssm)
-    function, inputs = _PlannedBlock.apply, (x, residual, tail, start, reset, *weights)
+    inputs: tuple[Any, ...] = (x, residual, tail, start, reset, *weights)
+    function: Any = _PlannedBlock
     if mixer.relay is not None:
-        function, inputs = RelayedBlock.apply, (mixer.relay, *inputs)
-    out, stream, new, final = function(plan, *inputs)  # type: ignore[no-untyped-call]
+        function, inputs = RelayedBlock, (mixer.relay, *inputs)
+    out, stream, new, final = function.apply(plan, *inputs)
     return out, stream, LayerState(new, final)
