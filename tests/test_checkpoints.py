@@ -136,6 +136,8 @@ def test_a_kill_at_any_moment_leaves_whole_checkpoints(tmp_path):
         found = _latest(folder)
         assert found.step in (3, 4)
         assert torch.equal(found.tensors["model.w"], torch.full((4,), float(found.step)))
+        for path in folder.glob("step-*"):  # what has that name is whole
+            assert checkpoint_of_step(folder, int(path.name[5:])).step == int(path.name[5:])
         best = checkpoint_of_step(folder, found.best.step)
         assert torch.equal(best.tensors["model.w"], torch.full((4,), float(found.best.step)))
         _save(folder, 4, keep=2, best=_best(4))

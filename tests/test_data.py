@@ -202,6 +202,28 @@ def test_no_window_is_more_than_half_n():
         assert ((one.bases == DNA.n).float().mean(dim=1) <= 0.5).all()
 
 
+def test_a_stand_in_brings_its_own_resets():
+    contigs = {f"s{i}": random_dna(100 + i, seed=i) for i in range(60)}
+    contigs |= {f"n{i}": np.full(400, ord("N"), np.uint8) for i in range(20)}
+    genome = MemoryGenome("g", contigs)
+    genome.n_count = lambda contig: np.zeros(1, np.uint16)  # as if the gaps were too short to be cut out
+    corpus = build_corpus([("S", [genome], None)], SplitConfig())
+    curriculum = CurriculumConfig(stages=(Stage(context=256, share=1.0),), tokens_per_step=2560, total_tokens=25600)
+    data, samples = TrainingData(corpus, curriculum, DNA, seed=0), np.arange(40)
+    bases, reset, _ = data.read(0, samples)
+    redrawn = 0
+    for i in samples.tolist():
+        for attempt in range(64):
+            window = data.orders[0].windows(samples[i : i + 1], attempt)[0]
+            if 2 * sum(p.end - p.start for p in window.pieces if p.contig.startswith("n")) <= 256:
+                break
+        redrawn += attempt > 0
+        lengths = [p.end - p.start for p in window.pieces][:: -1 if window.reverse else 1]
+        assert torch.nonzero(reset[i]).ravel().tolist() == np.cumsum([0, *lengths[:-1]]).tolist()
+        assert int((bases[i] == DNA.n).sum()) <= 128
+    assert redrawn > 5
+
+
 def test_a_source_of_n_alone_is_refused():
     genome = MemoryGenome("g", {"c": np.tile(np.frombuffer(b"NNNNNNNNNNACGTACGT", np.uint8), 3000)[:50_000]})
     genome.n_count = lambda contig: np.zeros(49, np.uint16)  # as if the gaps were too scattered to be cut out
