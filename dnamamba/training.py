@@ -31,8 +31,9 @@ class Step:
     """An optimiser step whose figures the device still has to say."""
 
     batches: tuple[MicroBatch, ...]
-    loss: Tensor
-    norm: Tensor
+    figures: Tensor
+    """Loss and gradient norm, float64 [2], on the CPU; there once `ready` is."""
+    ready: torch.cuda.Event | None
     learning_rate: float
     issued: float
     """When the host was through with it, by the monotonic clock; a CPU has computed it by then."""
@@ -196,9 +197,10 @@ class Pretraining(pl.LightningModule):
         optimiser.found_inf = (~(loss.isfinite() & norm.isfinite())).float()  # type: ignore[attr-defined]
         self.optimizers().step()  # type: ignore[union-attr]
         optimiser.zero_grad(set_to_none=True)
+        figures, ready = send_to_host(torch.stack([loss, norm.to(loss)]))
         issued = time.monotonic()
         self.settle()
-        self._unsettled = Step(tuple(self._batches), loss, norm, optimiser.param_groups[0]["lr"], issued)
+        self._unsettled = Step(tuple(self._batches), figures, ready, optimiser.param_groups[0]["lr"], issued)
         status, tokens = self.status, self.curriculum.tokens_per_step
         status.step, status.tokens, status.context = batch.step + 1, (batch.step + 1) * tokens, batch.context
         self.weights_step = status.step
@@ -216,7 +218,9 @@ class Pretraining(pl.LightningModule):
         if self._unsettled is None:
             return
         step, self._unsettled = self._unsettled, None
-        loss, norm = float(step.loss), float(step.norm)
+        if step.ready is not None:
+            step.ready.synchronize()
+        loss, norm = step.figures.tolist()
         if not (math.isfinite(loss) and math.isfinite(norm)):
             stop_for_nan(self.crash_folder, self.processes.whole_model(self.model), step.batches, loss, norm)
         status, done = self.status, step.batches[0].step + 1
@@ -257,6 +261,18 @@ class Pretraining(pl.LightningModule):
         optimiser = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimiser, torch.optim.Optimizer)
         return optimiser
+
+
+def send_to_host(values: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
+    """A copy on the CPU, and the event after which it is there. Reading a tensor itself would wait for all that is
+    queued on the device by then, not for what the tensor was made of."""
+    if values.device.type != "cuda":
+        return values, None
+    host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+    host.copy_(values, non_blocking=True)
+    ready = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    ready.record()
+    return host, ready
 
 
 def restore_moments(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
