@@ -6,10 +6,10 @@ from kernel_checks import relative_error
 from random_models import random_model, random_tokens
 from torch.utils.checkpoint import checkpoint
 
+from dnamamba.kernels.weight_gradient import weight_gradient
 from dnamamba.model import LayerState, ModelState, block_plan
 from dnamamba.model.block_plan import RECOMPUTE
 from dnamamba.model.planned_block import is_planned
-from dnamamba.model.weight_gradient import weight_gradient
 
 # float32: sums in another order. bfloat16: every path rounds its own way to 8 bits of mantissa.
 TOLERANCE = {None: 1e-5, torch.bfloat16: 2e-2}

@@ -18,7 +18,6 @@ FLOATS = {
     "residual_ptr",
     "dweight_ptr",
     "loss_ptr",
-    "dlogits_ptr",
     "scale_ptr",
 }
 FLOATS |= {"A_ptr", "D_ptr", "bias_ptr", "weight_ptr", "w_ptr", "state_ptr", "new_ptr"}
@@ -52,7 +51,7 @@ def _cases() -> Iterator[tuple[str, ASTSource, int]]:
         yield f"norm {absent}", _source(triton_norm.norm_kernel, norm, absent), 4
     for absent in ((), ("dtotal_ptr", "copy_ptr")):
         yield f"norm backward {absent}", _source(triton_norm.norm_backward_kernel, norm | {"PART": 256}, absent), 4
-    loss = {"D": 200, "ROWS": 64, "BLOCK_D": 32}
+    loss = {"D": 200, "ROWS": 64, "BLOCK_D": 64, "PRECISION": "tf32x3"}
     for letters, block, backward in (
         (16, 16, False),
         (16, 16, True),
@@ -60,7 +59,8 @@ def _cases() -> Iterator[tuple[str, ASTSource, int]]:
         (256, 256, False),
         (256, 256, True),
     ):
-        constants = loss | {"V": letters, "BLOCK_V": block, "BACKWARD": backward}
+        tile = {"ROWS": 32, "BLOCK_D": 32} if block > 64 else {}
+        constants = loss | tile | {"V": letters, "BLOCK_V": block, "BACKWARD": backward}
         absent = ("loss_ptr",) if backward else ("dlogits_ptr", "scale_ptr")
         yield f"loss {letters} {backward}", _source(triton_cross_entropy.loss_kernel, constants, absent), 4
     step = {"D": 200, "N": 16, "NP": 16, "SOFTPLUS": True, "BLOCK_D": triton_step.BLOCK_D}

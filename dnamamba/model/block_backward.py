@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from dnamamba.kernels.causal_conv import new_tail
+from dnamamba.kernels.weight_gradient import weight_gradient
 from dnamamba.model.block_plan import Border, Kept, Plan, Weights, split_batch, split_length
-from dnamamba.model.weight_gradient import weight_gradient
 
 
 class _Piece(NamedTuple):

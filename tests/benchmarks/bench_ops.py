@@ -19,7 +19,7 @@ from torch import Tensor
 from triton.testing import do_bench
 
 from dnamamba.kernels import triton_conv, triton_cross_entropy, triton_norm
-from dnamamba.model import weight_gradient as parts_of
+from dnamamba.kernels import weight_gradient as parts_of
 
 N, W, V = 16, 4, 16  # states, taps, vocabulary
 PARTS = (1, 16, 32, 64, 128, 256)
