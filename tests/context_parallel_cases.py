@@ -1,6 +1,6 @@
 """Context parallelism against one process, as a script for several: prints the relative errors of every case.
 
-python tests/context_parallel_cases.py RANK WORLD FILE      (FILE: where the processes of one run meet)
+python tests/context_parallel_cases.py RANK WORLD FILE [cuda]      (FILE: where the processes of one run meet)
 """
 
 import json
@@ -12,8 +12,7 @@ import torch.distributed as dist
 from random_models import random_model, random_tokens
 from torch import Tensor
 
-from dnamamba.data import Batch
-from dnamamba.model import MambaLM, ModelState
+from dnamamba.model import MambaLM, ModelState, block_plan
 from dnamamba.parallel import SequenceGroup, piece_of, sharing
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -24,11 +23,12 @@ CASES: dict[str, dict[str, Any]] = {
     "resets at the borders of pieces": {"length": 40, "at": (10, 18, 20, 29, 39)},
     "carried state": {"length": 37, "state": True, "resets": 0.05},
     "carried state, recomputed": {"length": 37, "state": True, "recompute": "all"},
+    "long, computed again": {"length": 300, "state": True, "resets": 0.01, "recompute": "cheap"},
     "pieces as short as the convolution": {"length": 3 * 4, "state": True},
 }
 
 
-def make_batch(case: dict[str, Any]) -> Batch:
+def make_batch(case: dict[str, Any]) -> dict[str, Tensor | None]:
     rows, length = 2, case["length"]
     tokens = random_tokens(rows, length, seed=1)
     targets = random_tokens(rows, length, seed=2, vocab=4).long()
@@ -39,7 +39,7 @@ def make_batch(case: dict[str, Any]) -> Batch:
         reset = torch.rand(rows, length, generator=draw) < case.get("resets", 0.0)
         reset[:, :5] = False  # what came before the sequence is seen by some of it
         reset[0, list(case.get("at", ()))] = True
-    return Batch(tokens=tokens, targets=targets, reset=reset)
+    return {"tokens": tokens, "targets": targets, "reset": reset}
 
 
 def start_of(model: MambaLM, case: dict[str, Any], dtype: torch.dtype) -> ModelState | None:
@@ -47,16 +47,19 @@ def start_of(model: MambaLM, case: dict[str, Any], dtype: torch.dtype) -> ModelS
         return None
     draw = torch.Generator().manual_seed(4)
     zeros = ModelState.zeros(model.config, 2, dtype=dtype)
-    drawn = [torch.randn(t.shape, generator=draw, dtype=dtype).requires_grad_() for t in zeros.tensors()]
-    return ModelState.from_tensors(drawn)
+    drawn = [torch.randn(t.shape, generator=draw, dtype=dtype).to(model.device) for t in zeros.tensors()]
+    return ModelState.from_tensors([t.requires_grad_() for t in drawn])
 
 
-def step(model: MambaLM, batch: Batch, state: ModelState | None, final: float) -> dict[str, Tensor]:
+def step(model: MambaLM, batch: dict[str, Tensor | None], state: ModelState | None, final: float) -> dict[str, Tensor]:
     """Loss and gradients of the model's loss plus `final` times a function of the state after the sequence."""
     model.zero_grad()
+    batch = {name: None if t is None else t.to(model.device) for name, t in batch.items()}
     loss, count, after = model.loss(batch, state)
     weights = torch.Generator().manual_seed(5)
-    extra = sum((t * torch.randn(t.shape, generator=weights, dtype=t.dtype)).sum() for t in after.tensors())
+    extra = sum(
+        (t * torch.randn(t.shape, generator=weights, dtype=t.dtype).to(t.device)).sum() for t in after.tensors()
+    )
     (loss + final * extra).backward()
     found = {"loss": loss.detach(), "count": count} | {name: p.grad for name, p in model.named_parameters()}
     if state is not None:
@@ -66,11 +69,13 @@ def step(model: MambaLM, batch: Batch, state: ModelState | None, final: float) -
     return found | {f"final {i}": t.detach() for i, t in enumerate(after.tensors())}
 
 
-def errors(case: dict[str, Any], dtype: torch.dtype, context: SequenceGroup, rows: slice) -> dict[str, float]:
+def errors(
+    case: dict[str, Any], dtype: torch.dtype, context: SequenceGroup, rows: slice, device: torch.device
+) -> dict[str, float]:
     """Relative error of everything a step gives, this process holding one piece of `rows`, against one process."""
     batch = make_batch(case)
     torch.manual_seed(0)  # the same weights in every process
-    model = random_model(dtype=dtype, n_layers=2, d_model=16)
+    model = random_model(dtype=dtype, n_layers=2, d_model=case.get("width", 16)).to(device)
     model.recompute = case.get("recompute", "none")
     alone = step(model, batch, start_of(model, case, dtype), 0.5)
     mine = piece_of(batch, context.rank, context.size)
@@ -99,14 +104,36 @@ def errors(case: dict[str, Any], dtype: torch.dtype, context: SequenceGroup, row
     return found
 
 
-def main(rank: int, world: int, file: str) -> None:
+def is_quick(case: dict[str, Any], kind: str) -> bool:
+    """All but the plain walk over many steps."""
+    return kind == "float32" or case["length"] < 100
+
+
+def large(everyone: SequenceGroup, device: torch.device) -> dict[str, dict[str, float]]:
+    """A length that many chunks of the GPU's scan share, in float32 and in training's precision."""
+    case = {"length": 2**17 + 64, "width": 64, "state": True, "at": (70_000,), "recompute": "cheap"}
+    found = {"large, float32": errors(case, torch.float32, everyone, slice(None), device)}
+    with torch.autocast("cuda", torch.bfloat16):
+        found["large, bfloat16"] = errors(case, torch.float32, everyone, slice(None), device)
+    return found
+
+
+def main(rank: int, world: int, file: str, kind: str = "cpu") -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=world)
+    device = torch.device(kind, rank) if kind == "cuda" else torch.device(kind)
+    backend = "gloo"
+    if kind == "cuda":
+        torch.cuda.set_device(device)
+        backend = "nccl"
+    dist.init_process_group(backend, init_method=f"file://{file}", rank=rank, world_size=world)
     everyone = SequenceGroup(dist.group.WORLD)
-    result = {
-        f"{name}, {kind}": errors(case, dtype, everyone, slice(None))
+    result = large(everyone, device) if kind == "cuda" else {}
+    block_plan.PIECE = 64 * 32  # the backward of a piece goes over several spans
+    result |= {
+        f"{name}, {kind}": errors(case, dtype, everyone, slice(None), device)
         for name, case in CASES.items()
         for kind, dtype in DTYPES.items()
+        if is_quick(case, kind)
     }
     if world == 4:  # data x context: two rows, each cut in two
         pairs = [dist.new_group([0, 1]), dist.new_group([2, 3])]
@@ -114,7 +141,7 @@ def main(rank: int, world: int, file: str) -> None:
         row = slice(rank // 2, rank // 2 + 1)
         for name in ("uneven, packed", "carried state"):
             for kind, dtype in DTYPES.items():
-                result[f"2 x 2, {name}, {kind}"] = errors(CASES[name], dtype, mine, row)
+                result[f"2 x 2, {name}, {kind}"] = errors(CASES[name], dtype, mine, row, device)
     worst = {name: max(found.values()) for name, found in result.items()}
     gathered: list[Any] = [None] * world
     dist.all_gather_object(gathered, worst)
@@ -124,4 +151,4 @@ def main(rank: int, world: int, file: str) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
+    main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])

@@ -1,7 +1,7 @@
 """Training by the processes that this script is started in, alone or by torchrun, in the ways named.
 
 python [-m torch.distributed.run ...] tests/parallel_training_cases.py FOLDER WAY..
--> FOLDER/WAY PROCESSES.safetensors, FOLDER/WAY PROCESSES, resumed.safetensors    (weights after training)
+-> FOLDER/WAY PROCESSES.safetensors, for some ways also FOLDER/WAY PROCESSES, resumed.safetensors
 """
 
 import sys
@@ -38,6 +38,9 @@ WAYS: dict[str, list[str]] = {
 }  # fmt: skip
 
 
+RESUMED = ("data, states carried", "weights sharded")
+
+
 def make_store(folder: Path) -> Path:
     """The small configuration and the genomes that it simulates, in `folder`; returns the configuration's file."""
     path = write_config(folder, **CHANGES)
@@ -65,7 +68,7 @@ def main(folder: Path, ways: list[str]) -> None:
         processes = Processes(launch, device, context=config.run.context_parallel, strategy=config.run.strategy)
         name = f"{way} {launch.size}"
         run(config, folder, name, processes, None)
-        if launch.size > 1:
+        if launch.size == 2 and way in RESUMED:
             checkpoint = checkpoint_of_step(folder / name / "checkpoints", STAGE)
             run(config, folder, f"{name}, resumed", processes, checkpoint)
 

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 
-def run_together(script: Path, world: int, folder: Path) -> dict[str, Any]:
-    """Start `script RANK WORLD FILE` `world` times and read the JSON object that rank 0 prints last."""
+def run_together(script: Path, world: int, folder: Path, *arguments: str) -> dict[str, Any]:
+    """Start `script RANK WORLD FILE ARGUMENT..` `world` times and read the JSON object that rank 0 prints last."""
     root = Path(__file__).parent.parent
     env = os.environ | {
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")]),
     }
     meet = folder / "meet"
-    commands = [[sys.executable, str(script), str(rank), str(world), str(meet)] for rank in range(world)]
+    commands = [[sys.executable, str(script), str(rank), str(world), str(meet), *arguments] for rank in range(world)]
     started = [
         subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for command in commands
