@@ -12,6 +12,7 @@ from torch import Tensor
 from dnamamba.kernels import (
     causal_conv1d,
     causal_conv1d_step,
+    embedding,
     linear_cross_entropy,
     rms_norm,
     selective_step,
@@ -50,6 +51,11 @@ def _loss(B: int, L: int, D: int, V: int, letters: int | None, *, dtype: torch.d
     return f"loss {(B, L, D, V, letters)} {dtype}", partial(linear_cross_entropy, letters=letters), inputs
 
 
+def _embedding(B: int, L: int, D: int, V: int, *, dtype: torch.dtype) -> Case:
+    tokens = torch.randint(0, V, (B, L), dtype=torch.uint8 if dtype == torch.float32 else torch.int64)
+    return f"embedding {(B, L, D, V)} {dtype}", embedding, {"tokens": tokens, "weight": torch.randn(V, D).to(dtype)}
+
+
 def _step(B: int, D: int, N: int, *, dtype: torch.dtype, bare: bool) -> Case:
     x, dt, z = torch.randn(3, B, D).to(dtype)
     rows_B, rows_C = torch.randn(2, B, N).to(dtype)
@@ -86,6 +92,9 @@ def cases(large: bool) -> Iterator[tuple[Case, torch.dtype]]:
         yield _loss(2, 9, 21, 16, None, dtype=dtype), dtype
         yield _loss(1, 70, 8, 16, 4, dtype=dtype), dtype
         yield _loss(1, 5, 40, 256, None, dtype=dtype), dtype
+        yield _embedding(2, 67, 21, 16, dtype=dtype), dtype
+        yield _embedding(1, 1030, 3, 5, dtype=dtype), dtype  # past one part of the backward
+        yield _embedding(1, 9, 40, 256, dtype=dtype), dtype
         for bare in (True, False):
             yield _step(2, 37, 5, dtype=dtype, bare=bare), dtype
         for width in (1, 2, 4):
@@ -97,6 +106,7 @@ def cases(large: bool) -> Iterator[tuple[Case, torch.dtype]]:
             yield _norm((300, 1000), dtype=dtype, residual=False), dtype
             yield _loss(3, 5000, 256, 16, 4, dtype=dtype), dtype
             yield _loss(1, 70_000, 128, 256, None, dtype=dtype), dtype
+            yield _embedding(3, 70_001, 256, 16, dtype=dtype), dtype
             yield _step(64, 512, 16, dtype=dtype, bare=False), dtype
 
 

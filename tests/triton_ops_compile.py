@@ -8,9 +8,9 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from dnamamba.kernels import triton_conv, triton_cross_entropy, triton_norm, triton_step
+from dnamamba.kernels import triton_conv, triton_cross_entropy, triton_embedding, triton_norm, triton_step
 
-POINTERS = {"reset_ptr": "*u8", "target_ptr": "*i64", "tail_ptr": "*bf16", "dtail_ptr": "*bf16"}
+POINTERS = {"reset_ptr": "*u8", "target_ptr": "*i64", "tail_ptr": "*bf16", "token_ptr": "*u8", "dtail_ptr": "*bf16"}
 FLOATS = {
     "dw_ptr",
     "total_ptr",
@@ -63,6 +63,15 @@ def _cases() -> Iterator[tuple[str, ASTSource, int]]:
         constants = loss | tile | {"V": letters, "BLOCK_V": block, "BACKWARD": backward}
         absent = ("loss_ptr",) if backward else ("dlogits_ptr", "scale_ptr")
         yield f"loss {letters} {backward}", _source(triton_cross_entropy.loss_kernel, constants, absent), 4
+    tile = {"D": 200, "ROWS": triton_embedding.ROWS, "BLOCK_D": 128}
+    yield "embedding", _source(triton_embedding.lookup_kernel, tile), 4
+    for letters, block_v, block_d in ((16, 16, 128), (256, 256, 32)):
+        table = tile | {"V": letters, "PART": 1024, "BLOCK_V": block_v, "BLOCK_D": block_d, "PRECISION": "tf32x3"}
+        yield (
+            f"embedding backward {letters}",
+            _source(triton_embedding.lookup_backward_kernel, table),
+            letters // 32 or 4,
+        )
     step = {"D": 200, "N": 16, "NP": 16, "SOFTPLUS": True, "BLOCK_D": triton_step.BLOCK_D}
     yield "step", _source(triton_step.step_kernel, step), 1
     yield "step bare", _source(triton_step.step_kernel, step | {"SOFTPLUS": False}, ("D_ptr", "z_ptr", "bias_ptr")), 1

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from dnamamba.kernels import embedding
 from dnamamba.model.block import Block, RMSNorm
 from dnamamba.model.block_plan import RECOMPUTE, Recompute
 from dnamamba.model.config import ModelConfig
@@ -54,7 +55,7 @@ class Backbone(nn.Module):
             ValueError: shapes or dtypes that do not fit.
         """
         self._check(tokens, state, reset)
-        x = self.embedding(tokens.int() if tokens.dtype == torch.uint8 else tokens)  # [B, L, d_model]
+        x = embedding(tokens, self.embedding.weight)  # [B, L, d_model]
         residual: Tensor | None = None
         after: list[LayerState] = []
         for i, layer in enumerate(self.layers):

@@ -18,7 +18,7 @@ from result_lines import ResultLines
 from torch import Tensor
 from triton.testing import do_bench
 
-from dnamamba.kernels import triton_conv, triton_cross_entropy, triton_norm
+from dnamamba.kernels import triton_conv, triton_cross_entropy, triton_embedding, triton_norm
 from dnamamba.kernels import weight_gradient as parts_of
 
 N, W, V = 16, 4, 16  # states, taps, vocabulary
@@ -59,7 +59,7 @@ def weight_gradients(name: str, grad: Tensor, inputs: Tensor) -> list[Op]:
 
 def norm_ops(B: int, L: int, d: int) -> list[Op]:
     x, stream, weight = rows(B, L, d), rows(B, L, d, dtype=torch.float32), rows(d)
-    dtotal = torch.randn_like(stream)
+    dtotal, again, x_again = torch.randn_like(stream), torch.empty_like(stream), torch.empty_like(x)
     return [
         ("norm", lambda: triton_norm.norm_forward(x, weight, stream, 1e-5), 2 * nbytes(x, stream)),
         (
@@ -72,7 +72,11 @@ def norm_ops(B: int, L: int, d: int) -> list[Op]:
             lambda: triton_norm.norm_backward(x, dtotal, stream, weight, 1e-5),
             nbytes(x, stream, stream, dtotal),
         ),
-        ("gradient to bf16", lambda: dtotal.to(torch.bfloat16), nbytes(x, stream)),
+        (
+            "norm backward, in two dtypes",
+            lambda: triton_norm.norm_backward(x, dtotal, stream, weight, 1e-5, (again, x_again)),
+            nbytes(x, stream, stream, dtotal, x),
+        ),
     ]
 
 
@@ -92,7 +96,7 @@ def conv_ops(B: int, L: int, D: int) -> list[Op]:
 def loss_ops(B: int, L: int, d: int) -> list[Op]:
     hidden, head, tokens = rows(B, L, d), rows(V, d, dtype=torch.float32), torch.randint(0, V, (B, L), device="cuda")
     one = torch.ones((), device="cuda")
-    embedded = rows(B, L, d, dtype=torch.float32)
+    embedded, letters = rows(B, L, d, dtype=torch.float32), tokens.to(torch.uint8)
     return [
         (
             "loss",
@@ -104,11 +108,11 @@ def loss_ops(B: int, L: int, d: int) -> list[Op]:
             lambda: triton_cross_entropy.loss_backward(one, hidden, head, tokens, -100, V),
             2 * nbytes(hidden) + nbytes(tokens),
         ),
-        ("embedding", lambda: torch.nn.functional.embedding(tokens, head), nbytes(embedded, tokens)),
+        ("embedding", lambda: triton_embedding.lookup_forward(letters, head), nbytes(embedded, letters)),
         (
             "embedding backward",
-            lambda: torch.ops.aten.embedding_dense_backward(embedded, tokens, V, -1, False),
-            nbytes(embedded, tokens),
+            lambda: triton_embedding.lookup_backward(embedded, letters, V),
+            nbytes(embedded, letters),
         ),
     ]
 
