@@ -23,7 +23,7 @@ simulate: {bases: 400_000, contigs: 4}
 model: {d_model: 128, n_layers: 12}
 curriculum: {doubling: {first: 4k, last: 16k}, tokens_per_step: 256k, total_tokens: TOKENS}
 evaluation: {targets: 16k, targets_while_training: 4k, points: 8, contexts: [1k, 4k]}
-run: {checkpoint_minutes: 0.003}
+run: {checkpoint_minutes: 0.003, micro_batch_tokens: 64k}
 """
 BEGAN = time.monotonic()
 
