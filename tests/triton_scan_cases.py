@@ -197,6 +197,7 @@ SMALL = {
     "strided, odd": Case(B=2, L=10, D=9, N=3, strided=True),
     "tiny steps": Case(L=16, D=4, T=8, dt_raw=-13.8),
     "steps of 100": Case(L=16, D=4, T=8, dt_raw=100.0),
+    "a chunk that forgets": Case(L=48, D=2, N=2, T=24, dt_raw=2.0, fastest=1.2),  # and is not walked to its other end
     "fast and slow states": Case(L=32, D=4, T=16, dt_raw=1.0, fastest=60.0),
 }
 IN_PLACE = ("plain", "resets", "bfloat16, strided")
