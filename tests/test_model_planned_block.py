@@ -1,9 +1,13 @@
 """The planned block against `Block.plain`: the same numbers, whatever is kept and whatever is computed again."""
 
+import weakref
+
 import pytest
 import torch
 from kernel_checks import relative_error
 from random_models import random_model, random_tokens
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
 
 from dnamamba.kernels.weight_gradient import weight_gradient
@@ -140,6 +144,49 @@ def _kept_bytes(model, recompute, B=1, L=256):
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t), torch.autocast("cpu", torch.bfloat16):
         model.loss({"tokens": random_tokens(B, L), "targets": torch.zeros(B, L, dtype=torch.long)})
     return sum(kept.values()) / L
+
+
+class _LiveBytes(TorchDispatchMode):
+    """Counts the bytes of tensors that ops have made and nobody has let go of."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen, self.now, self.peak = set(), 0, 0
+
+    def _gone(self, key, size):
+        self.seen.discard(key)
+        self.now -= size
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        results = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(results):
+            storage = tensor.untyped_storage() if isinstance(tensor, torch.Tensor) else None
+            if storage is not None and storage._cdata not in self.seen:
+                self.seen.add(storage._cdata)
+                self.now += storage.nbytes()
+                self.peak = max(self.peak, self.now)
+                weakref.finalize(storage, self._gone, storage._cdata, storage.nbytes())
+        return results
+
+
+def test_the_backward_holds_little_more_than_a_piece(monkeypatch):
+    d, D, L = 32, 64, 2048
+    model = random_model(d_model=d, n_layers=2)
+    model.recompute = "cheap"
+
+    def held(pieces):
+        """Bytes a token at the peak of the backward, beside what was there before it."""
+        monkeypatch.setattr(block_plan, "PIECE", L * D // pieces)
+        with _LiveBytes() as live:
+            with torch.autocast("cpu", torch.bfloat16):
+                loss, _ = _loss(model, random_tokens(1, L))
+            before = live.peak = live.now
+            loss.backward()
+        model.zero_grad()
+        return (live.peak - before) / L
+
+    outside = 12 * d  # gradients of output and stream, in and out
+    assert held(8) < 1.1 * (outside + (held(1) - outside) / 8)
 
 
 def test_what_a_block_keeps_is_what_the_plan_says():

@@ -65,12 +65,12 @@ def _cases() -> Iterator[tuple[str, ASTSource, int]]:
         yield f"loss {letters} {backward}", _source(triton_cross_entropy.loss_kernel, constants, absent), 4
     tile = {"D": 200, "ROWS": triton_embedding.ROWS, "BLOCK_D": 128}
     yield "embedding", _source(triton_embedding.lookup_kernel, tile), 4
-    for letters, block_v, block_d in ((16, 16, 128), (256, 256, 32)):
+    for letters, block_v, block_d, warps in ((16, 16, 128, 4), (256, 256, 32, 8)):
         table = tile | {"V": letters, "PART": 1024, "BLOCK_V": block_v, "BLOCK_D": block_d, "PRECISION": "tf32x3"}
         yield (
             f"embedding backward {letters}",
             _source(triton_embedding.lookup_backward_kernel, table),
-            letters // 32 or 4,
+            warps,
         )
     step = {"D": 200, "N": 16, "NP": 16, "SOFTPLUS": True, "BLOCK_D": triton_step.BLOCK_D}
     yield "step", _source(triton_step.step_kernel, step), 1
