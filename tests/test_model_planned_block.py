@@ -1,6 +1,7 @@
 """The planned block against `Block.plain`: the same numbers, whatever is kept and whatever is computed again."""
 
 import weakref
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from random_models import random_model, random_tokens
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
+from triton_process import run_json
 
 from dnamamba.kernels.weight_gradient import weight_gradient
 from dnamamba.model import LayerState, ModelState, block_plan
@@ -99,6 +101,13 @@ def test_resets_around_the_border_of_two_pieces(at, device, small_pieces):
     reset = (torch.arange(130, device=device) == at)[None]
     ours = _run(lambda *a: block(*a, "cheap"), block, reset, inputs)
     _assert_same(ours, _run(block.plain, block, reset, inputs), 1e-5)
+
+
+def test_triton_kernels_run_the_plan():
+    pytest.importorskip("triton", reason="Triton is not installed: it exists for Linux only")
+    errors = run_json(Path(__file__).parent / "triton_block_cases.py", interpret=True)
+    assert set(errors) == set(RECOMPUTE)
+    assert max(errors.values()) < 1e-5, errors
 
 
 def test_pieces_are_few_and_whole():
