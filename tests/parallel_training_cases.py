@@ -23,9 +23,9 @@ STORE = "genomes.zarr"
 CHANGES = {
     "curriculum": {"total_tokens": 12 * 1024},
     "evaluation": {"targets": 512, "targets_while_training": 256, "points": 2},
-    "run": {"micro_batch_tokens": 256, "keep_checkpoints": 9},
+    "run": {"micro_batch_tokens": 256, "keep_checkpoints": 12, "checkpoint_minutes": 1e-9},
 }
-STAGE = 6  # steps of each of the two stages
+MIDDLE = 9  # of 12 steps, in the second of two stages
 # One window of 256 or four of 64 a micro-batch; where the tokens at a time are fewer, windows are taken in slices.
 WAYS: dict[str, list[str]] = {
     "data": [],
@@ -69,7 +69,7 @@ def main(folder: Path, ways: list[str]) -> None:
         name = f"{way} {launch.size}"
         run(config, folder, name, processes, None)
         if launch.size == 2 and way in RESUMED:
-            checkpoint = checkpoint_of_step(folder / name / "checkpoints", STAGE)
+            checkpoint = checkpoint_of_step(folder / name / "checkpoints", MIDDLE)
             run(config, folder, f"{name}, resumed", processes, checkpoint)
 
 
