@@ -19,7 +19,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from dnamamba.model import MambaLM
-from dnamamba.parallel.launch import Launch, Strategy, sequence_group, trainer_arguments
+from dnamamba.parallel.launch import PATIENCE, Launch, Strategy, sequence_group, trainer_arguments
 from dnamamba.parallel.sequence_group import sharing
 
 T = TypeVar("T")
@@ -40,6 +40,8 @@ class Processes:
         self.launch, self.device, self.context, self.strategy = launch, device, context, strategy
         self.is_sharded = strategy == "fsdp" and launch.size > 1
         self.relay = sequence_group(launch, context)
+        # What is agreed on goes from host to host: nobody waits for what his GPU still has to do.
+        self._hosts = dist.new_group(backend="gloo", timeout=PATIENCE) if launch.size > 1 else None
 
     @property
     def size(self) -> int:
@@ -78,7 +80,7 @@ class Processes:
             if self.is_first:
                 answer = [True, make()]
         finally:
-            dist.broadcast_object_list(answer, src=0, device=self.device)
+            dist.broadcast_object_list(answer, src=0, group=self._hosts)
         if not answer[0]:
             sys.exit(1)
         made: T = answer[1]
@@ -88,15 +90,15 @@ class Processes:
         """The largest of each value over all processes."""
         if self.size == 1:
             return list(values)
-        together = torch.tensor(values, device=self.device)
-        dist.all_reduce(together, dist.ReduceOp.MAX)
+        together = torch.tensor(values)
+        dist.all_reduce(together, dist.ReduceOp.MAX, group=self._hosts)
         return [int(value) for value in together.tolist()]
 
     def gather_objects(self, own: T) -> list[T]:
         """Every process's picklable object, in the order of ranks."""
         gathered: list[Any] = [own] * self.size
         if self.size > 1:
-            dist.all_gather_object(gathered, own)
+            dist.all_gather_object(gathered, own, group=self._hosts)
         return gathered
 
     # --- a training step
