@@ -2,9 +2,11 @@
 
 import resource
 import sys
+import time
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from dnamamba.errors import InputError
 from dnamamba.kernels.engines import require_c_compiler
@@ -58,3 +60,34 @@ def reset_peak_memory(device: torch.device) -> None:
     """Begin to measure anew where the device can."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
+
+
+def send_to_host(values: Tensor) -> Tensor:
+    """A copy on the CPU, there once the device has come so far. Reading a tensor itself would wait for all that is
+    queued on the device by then, not for what the tensor was made of."""
+    if values.device.type != "cuda":
+        return values
+    host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+    host.copy_(values, non_blocking=True)
+    return host
+
+
+class Moment:
+    """A moment in a device's own work: on a GPU when what was queued before it is done, which the host learns later."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._event = torch.cuda.Event(enable_timing=True) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+        if self._event is not None:
+            self._event.record()
+        self._clock = time.monotonic()
+
+    def wait(self) -> None:
+        """Until the device is there."""
+        if self._event is not None:
+            self._event.synchronize()
+
+    def since(self, earlier: "Moment") -> float:
+        """Seconds from `earlier`; both must have come."""
+        if self._event is None or earlier._event is None:
+            return self._clock - earlier._clock
+        return float(earlier._event.elapsed_time(self._event)) / 1000

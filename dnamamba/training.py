@@ -16,7 +16,7 @@ from dnamamba.carried import CarriedStates
 from dnamamba.checkpoints import Checkpoint
 from dnamamba.curriculum import CurriculumConfig
 from dnamamba.data import MicroBatch, cut_batch
-from dnamamba.device import peak_memory, reset_peak_memory
+from dnamamba.device import Moment, peak_memory, reset_peak_memory, send_to_host
 from dnamamba.memory import MemoryPlan
 from dnamamba.model import MambaLM
 from dnamamba.model.sliced import sliced_step
@@ -32,11 +32,9 @@ class Step:
 
     batches: tuple[MicroBatch, ...]
     figures: Tensor
-    """Loss and gradient norm, float64 [2], on the CPU; there once `ready` is."""
-    ready: torch.cuda.Event | None
+    """Loss and gradient norm, float64 [2], on the CPU; there once the step has `ended`."""
     learning_rate: float
-    issued: float
-    """When the host was through with it, by the monotonic clock; a CPU has computed it by then."""
+    ended: Moment
 
 
 @dataclass
@@ -116,7 +114,8 @@ class Pretraining(pl.LightningModule):
         carried = processes.own_states(checkpoint.tensors) if checkpoint else {}
         self._carried = CarriedStates(carried) if carry_state else None
         self._checkpoint = checkpoint
-        self._began = self._step_ended = 0.0
+        self._began = 0.0
+        self._step_ended: Moment | None = None
         self._loss = self._count = torch.zeros(())
         self._batches: list[MicroBatch] = []
         self._stage = -1
@@ -144,7 +143,8 @@ class Pretraining(pl.LightningModule):
         if self._checkpoint:
             restore_moments(self._optimiser(), self._checkpoint.tensors)
             self._checkpoint = None  # its tensors are as large as three models
-        self._began = self._step_ended = time.monotonic()
+        self._began = time.monotonic()
+        self._step_ended = Moment(self.device)
 
     def transfer_batch_to_device(self, batch: MicroBatch, device: torch.device, dataloader_idx: int) -> MicroBatch:
         return batch  # read ahead and copied already
@@ -197,10 +197,10 @@ class Pretraining(pl.LightningModule):
         optimiser.found_inf = (~(loss.isfinite() & norm.isfinite())).float()  # type: ignore[attr-defined]
         self.optimizers().step()  # type: ignore[union-attr]
         optimiser.zero_grad(set_to_none=True)
-        figures, ready = send_to_host(torch.stack([loss, norm.to(loss)]))
-        issued = time.monotonic()
+        figures = send_to_host(torch.stack([loss, norm.to(loss)]))
+        ended = Moment(self.device)
         self.settle()
-        self._unsettled = Step(tuple(self._batches), figures, ready, optimiser.param_groups[0]["lr"], issued)
+        self._unsettled = Step(tuple(self._batches), figures, optimiser.param_groups[0]["lr"], ended)
         status, tokens = self.status, self.curriculum.tokens_per_step
         status.step, status.tokens, status.context = batch.step + 1, (batch.step + 1) * tokens, batch.context
         self.weights_step = status.step
@@ -218,18 +218,17 @@ class Pretraining(pl.LightningModule):
         if self._unsettled is None:
             return
         step, self._unsettled = self._unsettled, None
-        if step.ready is not None:
-            step.ready.synchronize()
+        step.ended.wait()
         loss, norm = step.figures.tolist()
         if not (math.isfinite(loss) and math.isfinite(norm)):
             stop_for_nan(self.crash_folder, self.processes.whole_model(self.model), step.batches, loss, norm)
         status, done = self.status, step.batches[0].step + 1
-        now = time.monotonic() if self.device.type == "cuda" else step.issued
         tokens = self.curriculum.tokens_per_step
-        status.tokens_per_second = tokens / max(now - self._step_ended, 1e-9)
-        self._step_ended = now
+        assert self._step_ended is not None
+        status.tokens_per_second = tokens / max(step.ended.since(self._step_ended), 1e-9)
+        self._step_ended = step.ended
         status.loss, status.gradient_norm = loss, norm
-        status.data_share = self.trainer.train_dataloader.waited / max(now - self._began, 1e-9)  # type: ignore[union-attr]
+        status.data_share = self.trainer.train_dataloader.waited / max(time.monotonic() - self._began, 1e-9)  # type: ignore[union-attr]
         status.peak_memory = peak_memory(self.device)
         row = {
             "tokens": done * tokens,
@@ -247,7 +246,7 @@ class Pretraining(pl.LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: MicroBatch, batch_idx: int) -> None:
         # Lightning comes here after all callbacks: validation and saving are behind us and count as no training.
         if self.step_done and self._unsettled is None:
-            self._step_ended = time.monotonic()
+            self._step_ended = Moment(self.device)
 
     def checkpoint_tensors(self) -> dict[str, Tensor]:
         """Weights, moments and carried states, named as those who put them back want them."""
@@ -261,18 +260,6 @@ class Pretraining(pl.LightningModule):
         optimiser = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimiser, torch.optim.Optimizer)
         return optimiser
-
-
-def send_to_host(values: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
-    """A copy on the CPU, and the event after which it is there. Reading a tensor itself would wait for all that is
-    queued on the device by then, not for what the tensor was made of."""
-    if values.device.type != "cuda":
-        return values, None
-    host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
-    host.copy_(values, non_blocking=True)
-    ready = torch.cuda.Event()  # type: ignore[no-untyped-call]
-    ready.record()
-    return host, ready
 
 
 def restore_moments(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:

@@ -27,10 +27,11 @@ _WORDS = {torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
 FORWARD = (16, 2, (302.0, 43.0), (200.0, 45.0))
 BACKWARD = (8, 8, (1600.0, 75.0), (330.0, 15.0))
 SHORTEST = 3  # blocks of a chunk
+START = 16  # steps' worth of time that a program needs to begin
 SEARCHED = 2048  # steps of a chunk that are all walked for its state; of what is longer, fast channels need nothing
 BEYOND = 0.55  # share of the steps past those that is still walked, with the step sizes of a fresh model
 SPARSE = 9  # programs a multiprocessor up to which the output pass for few of them is faster
-LONG = 2**17  # steps from which extra memory is held to a quarter of x, dt, z and y
+LONG = 2**19  # steps from which extra memory is held to a quarter of 16-bit x, dt, z and y
 
 
 @cache
@@ -88,7 +89,7 @@ class _Sizes:
                 return full * (alone + beside * warps) + (alone + beside * -(-rest // machine) if rest else 0.0)
 
             walked = 0.0 if T >= self.L else min(T, SEARCHED) + BEYOND * max(T - SEARCHED, 0)
-            return T * clocks(one_pass) + walked * clocks(chunked)
+            return (T + START) * clocks(one_pass) + walked * clocks(chunked)
 
         # Shorter chunks would spend their time on carrying states.
         most = min(waves * machine * warps // rows, blocks // min(SHORTEST, blocks))
@@ -123,13 +124,25 @@ def _strides(t: Tensor | None) -> tuple[int, int]:
     return (0, 0) if t is None else (t.stride(0), t.stride(1))
 
 
-def _partial_budget(size: _Sizes, element_size: int, slots: int) -> int:
-    """Bytes for the tiles' parts of dB and dC: what a quarter of x, dt, z and y leaves when the sequence is long."""
-    inputs = 4 * size.B * size.L * size.D * element_size
+def _backward_memory(size: _Sizes, element_size: int, machine: int) -> tuple[int, int]:
+    """How many programs a multiprocessor the gradient pass gets, and how many bytes for the tiles' parts of dB and dC.
+
+    On a long sequence these, the borders, the checkpoints and what each chunk has (its state and sums over its time)
+    stay together within a quarter of x, dt, z and y.
+    """
+    most = BACKWARD[0]
+    if size.L <= LONG:
+        return most, 2**29
+    quarter = 0.98 * size.B * size.L * size.D * element_size  # allocations are rounded up
     borders = 4 * size.B * -(-size.L // BLOCK) * size.D * size.N
-    scratch = 4 * slots * (BLOCK // 2 + 1) * size.NP * size.BD
-    left = (inputs // 4 - borders - scratch) * 5 // 8  # the rest for the states between chunks and their like
-    return max(left, 2**25 if size.L > LONG else 2**29)
+    for warps in range(most, 0, -1):
+        slots = machine * warps
+        left = quarter - borders - 4 * slots * (BLOCK // 2 + 1) * size.NP * size.BD
+        # A wave of chunks of T steps has parts of slots * 2 N floats * T: long chunks are few, and their parts large.
+        product = size.B * size.L * slots * (2 * size.N * 4) * (size.N + 3) * size.D * 4
+        if left > 0 and left**2 >= 4 * product:
+            return warps, int(left + (left**2 - 4 * product) ** 0.5) // 2
+    return 1, 2**25
 
 
 def _cuts(reset: Tensor | None, T: int) -> Tensor | None:
@@ -239,10 +252,10 @@ def scan_backward(
     reset_bytes = None if reset is None else reset.contiguous().view(torch.uint8)
     A_nd = _by_state(A)
     machine = _multiprocessors(x.device)
-    slots = machine * BACKWARD[0]
-    budget = _partial_budget(size, x.element_size(), slots)
+    warps, budget = _backward_memory(size, x.element_size(), machine)
+    slots = machine * warps
     longest = budget / (slots * 2 * size.N * 4) if size.B * size.tiles < slots else float("inf")
-    T = chunk_length or size.chunk_length(machine, *BACKWARD, longest=longest)
+    T = chunk_length or size.chunk_length(machine, warps, *BACKWARD[1:], longest=longest)
     chunks = triton.cdiv(size.L, T)
     gamma = _chunk_starts(
         size, T, dy, dt, z, C, A_nd, dt_bias, reset, reset_bytes, _by_state(dfinal_state), dt_softplus, adjoint=True
@@ -258,7 +271,9 @@ def scan_backward(
     dx, ddt, dz = into
     dB, dC = empty(*B.shape, dtype=B.dtype), empty(*B.shape, dtype=C.dtype)
     words, B, C = _as_words(B, C)
-    dA, dD, dbias = empty(rows, size.N, size.D), empty(rows, size.D), empty(rows, size.D)
+    # A chunk's sum for dA takes the place of the gamma it started from, which only its own program reads.
+    dA = empty(rows, size.N, size.D) if chunks == 1 or gamma is None else gamma.view(rows, size.N, size.D)
+    dD, dbias = empty(rows, size.D), empty(rows, size.D)
     dstart = None if initial_state is None else empty(size.B, size.N, size.D)
     at_once = max(1, budget // (size.tiles * T * 2 * size.N * 4))
     if at_once * size.tiles > slots:  # whole waves

@@ -8,6 +8,7 @@ import torch
 from triton_process import run_json
 from triton_scan_cases import IN_PLACE, MANY, SMALL, Case, Result, run_reference
 
+from dnamamba.kernels import triton_scan
 from dnamamba.kernels.triton_scan import BACKWARD, FORWARD, _Sizes, borders_shape
 
 # RMS error over RMS of the reference: float32 rounding; 11 and 8 bits of mantissa.
@@ -90,6 +91,37 @@ def test_a_plan_covers_the_length_in_whole_blocks(shape: tuple[int, int, int]) -
         assert T % 64 == 0
         assert T - 64 < L
         assert size.chunk_length(132, *settings, longest=64) <= T
+
+
+class _NoKernel:
+    """In place of a kernel: any grid, any arguments, nothing done."""
+
+    def __getitem__(self, grid: tuple[int, ...]) -> Any:
+        return lambda *args, **kwargs: None
+
+
+@pytest.mark.parametrize("channels", [128, 256, 512, 1024])
+def test_extra_memory_is_at_most_a_quarter_of_the_inputs(channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("gradient_kernel", "sum_tiles_kernel", "chunk_kernel", "carry_kernel"):
+        monkeypatch.setattr(triton_scan, name, _NoKernel())
+    asked: list[int] = []
+    empty = torch.empty
+
+    def counted(*shape: Any, **kwargs: Any) -> torch.Tensor:
+        tensor = empty(*shape, **kwargs)
+        asked.append(tensor.numel() * tensor.element_size())
+        return tensor
+
+    L, N = 2**20, 16
+    x = torch.empty(1, L, channels, dtype=torch.bfloat16, device="meta")
+    rows = torch.empty(1, L, N, dtype=torch.bfloat16, device="meta")
+    A, D = torch.empty(channels, N, device="meta"), torch.empty(channels, device="meta")
+    borders = torch.empty(borders_shape(1, L, channels, N), device="meta")
+    monkeypatch.setattr(torch, "empty", counted)
+    triton_scan.scan_backward(x, None, x, x, A, rows, rows, D, x, D, None, None, borders, True)
+    outputs = 2 * (3 * x.numel() + 2 * rows.numel())
+    extra = borders.numel() * 4 + sum(asked) - outputs
+    assert extra <= x.numel() * 2, f"{extra / 2**20:.0f} MiB of {x.numel() * 2 / 2**20:.0f}"
 
 
 def test_one_walk_where_batch_and_channels_fill_the_machine_and_chunks_where_not() -> None:
