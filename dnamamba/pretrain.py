@@ -1,64 +1,28 @@
 """Pretraining from stores to a model directory: open, split, train stage by stage, measure beside a baseline."""
 
 import json
-import logging
 import shutil
 import sys
 import time
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import lightning.pytorch as pl
-import torch
 import yaml
-from lightning.pytorch.loggers import Logger
 
-from dnamamba.checkpoints import BEST_FILE, Best, Checkpoint, checkpoint_of_step, latest_checkpoint, save_checkpoint
+from dnamamba.checkpoints import Checkpoint, latest_checkpoint
 from dnamamba.config import format_size, from_dict, read_yaml, to_dict
 from dnamamba.corpus import Corpus, open_corpus
-from dnamamba.data import TrainingData
-from dnamamba.device import autocast_dtype, choose_device
+from dnamamba.curriculum_run import train
+from dnamamba.device import choose_device
 from dnamamba.errors import InputError
-from dnamamba.evaluate import Difference, Score, choose_targets, compare, summarise, table, target_losses
-from dnamamba.letters import vocabulary_of
-from dnamamba.loader import ReadAhead, training_loader
-from dnamamba.loggers import make_loggers
-from dnamamba.markov import fit_markov
-from dnamamba.memory import MemoryPlan, describe, plan_by_tokens, plan_from_json, plan_memory, plan_to_json
-from dnamamba.model import MambaLM
-from dnamamba.model_directory import save
+from dnamamba.evaluate import table
+from dnamamba.outcome import Outcome, Say, leave, measure, write_whole
 from dnamamba.parallel.launch import check_launch, errors_by_name, find_launch, meet
-from dnamamba.parallel.plan import check_pieces, shared_plan
 from dnamamba.parallel.processes import Processes
-from dnamamba.pipelines.alphabet import ALPHABETS
 from dnamamba.pipelines.splits import Splits
 from dnamamba.pretrain_config import PretrainConfig, read_config
-from dnamamba.progress import TrainingProgress
-from dnamamba.report import draw_contexts, draw_training, read_log, stage_figures
-from dnamamba.saver import Saver
-from dnamamba.training import Pretraining
-from dnamamba.validation import Validation, validation_steps
 
-CONFIG_FILE, SPLITS_FILE, PLAN_FILE = "pretrain.yaml", "splits.json", "memory_plan.json"
-
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a finished run leaves."""
-
-    folder: Path
-    title: str
-    """What was trained on; says so when it is simulated."""
-    scores: Mapping[int, Mapping[str, Score]]
-    """Context -> {"model", "Markov order k"} -> score on the test part."""
-    differences: Mapping[int, Difference]
-    """Context -> the model's bits a base minus the baseline's."""
-    seconds: float
+CONFIG_FILE, SPLITS_FILE = "pretrain.yaml", "splits.json"
 
 
 @errors_by_name()
@@ -145,226 +109,21 @@ def pretrain(
     processes.close()
     if not processes.is_first:
         return Outcome(out, title, {}, {}, time.monotonic() - began)
-    scores, differences = _measure(config, corpus, module, say)
+    scores, differences = measure(config, corpus, module, say)
     outcome = Outcome(out, title, scores, differences, time.monotonic() - began)
-    _leave(config, corpus, module, outcome)
+    leave(config, corpus, module, outcome)
     return outcome
-
-
-def train(
-    config: PretrainConfig, corpus: Corpus, out: Path, processes: Processes, checkpoint: Checkpoint | None, say: Say
-) -> Pretraining:
-    """Run the curriculum, or the rest of it, under Lightning. Returns the module with the trained model."""
-    alphabet, device = ALPHABETS[config.model.alphabet], processes.device
-    torch.manual_seed(config.run.seed)
-    model = MambaLM(config.model)
-    model.vocabulary = vocabulary_of(alphabet)
-    model.to(device)
-    autocast = autocast_dtype(config.run.precision, device)
-    plan = _plan(config, model, autocast, checkpoint, out / PLAN_FILE, processes)
-    check_pieces(plan, processes, config.model)
-    if config.run.carry_state and checkpoint and checkpoint.state["data_ranks"] != processes.data_size:
-        raise InputError(
-            f"run.carry_state: {checkpoint.state['data_ranks']} data ranks handed the states of their windows on; the "
-            f"run cannot go on with {processes.data_size}"
-        )
-    data = TrainingData(
-        corpus, config.curriculum, alphabet, micro_batch={context: one.rows for context, one in plan.items()},
-        seed=config.run.seed, reverse_complement=config.run.reverse_complement, carry_state=config.run.carry_state,
-        rank=processes.data_rank, world_size=processes.data_size,
-    )  # fmt: skip
-    module = Pretraining(
-        model, alphabet, config.optimiser, config.curriculum, plan, autocast, checkpoint,
-        (out if processes.is_first else out / f"process-{processes.launch.rank}") / "stopped", config.run.carry_state,
-        processes,
-    )  # fmt: skip
-    total = config.curriculum.total_steps
-    parameters = sum(p.numel() for p in model.parameters())
-    say(
-        f"{config.model.d_model}x{config.model.n_layers}, {parameters:,} parameters, on {device}, "
-        f"{'bfloat16' if autocast else 'float32'}; {total:,} steps of {config.curriculum.tokens_per_step:,} tokens, "
-        "contexts " + ", ".join(format_size(stage.context) for stage in config.curriculum.stages)
-    )
-
-    def keep(at: Pretraining) -> None:
-        for logger in at.loggers:
-            logger.save()  # a kill later loses no row that the checkpoint covers
-        # The genomes are checked against the run's splits.json.
-        state = {"memory_plan": plan_to_json(plan), "data_ranks": processes.data_size}
-        tensors = at.checkpoint_tensors()
-        if not processes.is_first:
-            return
-        save_checkpoint(
-            out / "checkpoints", at.status.step, tensors, state, config.run.keep_checkpoints,
-            validation.best,
-        )  # fmt: skip
-
-    def wanted(step: int) -> bool:
-        new = validation.best is not None and validation.best.step == step
-        return new or step in config.curriculum.borders or validation.gains_no_more(step)
-
-    for row in data.layout():
-        packed = f", {row.packed:.0%} of it in packed windows" if row.packed > 0.01 else ""
-        at_a_time = describe(row.context, plan[row.context])
-        say(f"context {format_size(row.context)}: {row.epochs:.2f} epochs of {row.bases:,} bases{packed}; {at_a_time}")
-    saver = Saver(keep, config.run.checkpoint_minutes, wanted)
-    steps = validation_steps(config.curriculum, config.evaluation.points)
-    validation = Validation(
-        corpus, config.contexts, config.evaluation, steps, checkpoint.best if checkpoint else None
-    )  # fmt: skip
-    if module.start_step < total and not validation.gains_no_more(module.start_step):
-        loader = ReadAhead(training_loader(data, start_step=module.start_step, workers=config.run.workers), device)
-        callbacks: list[pl.Callback] = [validation, saver]
-        if processes.is_first:
-            callbacks.insert(1, TrainingProgress(config.curriculum))
-        loggers = make_loggers(config.run.loggers, out) if processes.is_first else []
-        trainer = _trainer(loggers, processes, callbacks)
-        trainer.fit(module, loader)
-        module.model = processes.whole_model(module.model)
-    if saver.stopped_by is not None and module.status.step < total:
-        raise InputError(
-            f"stopped by {saver.stopped_by.name} after step {module.status.step:,} of {total:,}; go on with: "
-            f"dnamamba pretrain --resume --out {out}"
-        )
-    module.model.to(device)
-    if validation.best is not None:
-        _choose_weights(config, out, module, validation.best, say)
-    return module
-
-
-def _choose_weights(config: PretrainConfig, out: Path, module: Pretraining, best: Best, say: Say) -> None:
-    """Say which point was the best; where the run stops early, put its weights into the model."""
-    at = f"step {best.step:,} of {module.status.step:,}"
-    curve = ", ".join(f"{format_size(int(context))} {value:.4f}" for context, value in best.perplexity.items())
-    say(f"best on the validation part: {at}, perplexity {curve}")
-    if config.evaluation.early_stop is None or best.step == module.status.step:
-        return
-    try:
-        checkpoint = checkpoint_of_step(out / "checkpoints", best.step)
-    except InputError as error:
-        say(f"{error}; the model is that of the last step instead")
-        return
-    module.put_weights(checkpoint)
-    say(f"the model is that of step {best.step:,}")
-
-
-def _plan(
-    config: PretrainConfig,
-    model: MambaLM,
-    autocast: torch.dtype | None,
-    checkpoint: Checkpoint | None,
-    file: Path,
-    processes: Processes,
-) -> MemoryPlan:
-    """What goes through the model at a time, and what its backward computes again; written down once a run."""
-    recompute = config.run.recompute
-    if recompute == "auto":
-        recompute = "cheap" if model.device.type == "cuda" else "none"
-    model.recompute = recompute
-    if checkpoint:
-        return plan_from_json(checkpoint.state["memory_plan"])  # another cut would round otherwise
-    if file.exists():  # the run was killed before its first checkpoint; other memory may be free by now
-        return plan_from_json(json.loads(file.read_text()))
-    per_step = config.curriculum.tokens_per_step // processes.data_size
-    windows = {stage.context: per_step // stage.context for stage in config.curriculum.stages}
-
-    def make(windows: Mapping[int, int]) -> MemoryPlan:
-        if config.run.micro_batch_tokens:
-            return plan_by_tokens(windows, config.run.micro_batch_tokens)
-        return plan_memory(model, windows, config.run.memory, autocast=autocast)
-
-    plan = shared_plan(processes, windows, make)
-    if processes.is_first:
-        _write(file, json.dumps(plan_to_json(plan)) + "\n")
-    return plan
-
-
-def _trainer(loggers: list[Logger], processes: Processes, callbacks: list[pl.Callback]) -> pl.Trainer:
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", ".*does not have many workers.*")
-    warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")
-    warnings.filterwarnings("ignore", ".*LeafSpec.*")
-    return pl.Trainer(
-        **processes.trainer_arguments,
-        max_epochs=1,
-        logger=loggers,
-        callbacks=callbacks,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-
-
-def _measure(
-    config: PretrainConfig, corpus: Corpus, module: Pretraining, say: Say
-) -> tuple[dict[int, dict[str, Score]], dict[int, Difference]]:
-    """Score model and baseline on the same targets of the test part."""
-    say("fitting the Markov baseline on the training part")
-    markov = fit_markov(corpus, both_strands=config.run.reverse_complement)
-    say(f"Markov order {markov.order} is the best on the validation part; scoring the test part")
-    evaluation = config.evaluation
-    blocks = choose_targets(corpus, config.contexts, module.model, "test", evaluation.targets, evaluation.seed)
-    scores, differences = {}, {}
-    for context in config.contexts:
-        ours = target_losses(module.model, corpus, blocks, context, autocast=module.autocast)
-        theirs = markov.losses(corpus, blocks, context)
-        scores[context] = {"model": summarise(ours), f"Markov order {markov.order}": summarise(theirs)}
-        differences[context] = compare(ours, theirs)
-    return scores, differences
-
-
-def _leave(config: PretrainConfig, corpus: Corpus, module: Pretraining, outcome: Outcome) -> None:
-    """Write model directory, metrics and pictures."""
-    out, scores, model = outcome.folder, outcome.scores, module.model
-    ours, theirs = next(iter(scores.values()))
-    curves = {name: {context: row[name].perplexity for context, row in scores.items()} for name in (ours, theirs)}
-    tokens, rows = module.weights_step * config.curriculum.tokens_per_step, read_log(out / "logs")
-    best = out / "checkpoints" / BEST_FILE
-    extra = {
-        "contexts": list(config.contexts),
-        "tokens": tokens,
-        "trained_on": outcome.title,
-        "pretrain": to_dict(config),
-        "splits": corpus.splits.to_json(),
-    }
-    save(model, out, extra, overwrite=True)
-    metrics: dict[str, Any] = {
-        "perplexity": curves[ours],
-        "markov_perplexity": curves[theirs],
-        "markov_order": int(theirs.rsplit(" ", 1)[1]),
-        "bits_per_base": {context: row[ours].bits for context, row in scores.items()},
-        "markov_bits_per_base": {context: row[theirs].bits for context, row in scores.items()},
-        "interval": {context: [row[ours].low, row[ours].high] for context, row in scores.items()},
-        "bits_minus_markov": {context: list(difference) for context, difference in outcome.differences.items()},
-        "targets": next(iter(scores.values()))[ours].targets,
-        "tokens": tokens,
-        "seconds": round(outcome.seconds, 1),
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "stages": stage_figures(rows, config.curriculum),
-        "best": json.loads(best.read_text()) if best.exists() else None,
-        "trained_on": outcome.title,
-        "store": corpus.splits.fingerprints,
-        "config": to_dict(config),
-    }
-    _write(out / "metrics.json", json.dumps(metrics, indent=1) + "\n")
-    borders = [0, *config.curriculum.borders]
-    stages = [
-        (first * config.curriculum.tokens_per_step, stage.context)
-        for first, stage in zip(borders, config.curriculum.stages, strict=False)
-    ]
-    draw_training(rows, stages, out / "figures" / "training.png", outcome.title)
-    draw_contexts(curves, out / "figures" / "contexts.png", outcome.title)
 
 
 def _prepare(config: PretrainConfig, out: Path, resume: bool, say: Say) -> tuple[str, ...]:
     """Put into the run's folder what every process reads from it, and name the stores."""
     out.mkdir(parents=True, exist_ok=True)
     if not resume:
-        _write(out / CONFIG_FILE, yaml.safe_dump(to_dict(config), sort_keys=False))
+        write_whole(out / CONFIG_FILE, yaml.safe_dump(to_dict(config), sort_keys=False))
     stores = config.stores or (_simulate(config, out / "genomes.zarr", say),)
     if not (out / SPLITS_FILE).exists():
         corpus = open_corpus(stores, config.split_in_force)
-        _write(out / SPLITS_FILE, json.dumps(corpus.splits.to_json()) + "\n")
+        write_whole(out / SPLITS_FILE, json.dumps(corpus.splits.to_json()) + "\n")
     return stores
 
 
@@ -419,9 +178,3 @@ def _free_folder() -> Path:
     while (folder := Path("runs") / ("pretrain" if number == 1 else f"pretrain-{number}")).exists():
         number += 1
     return folder
-
-
-def _write(path: Path, text: str) -> None:
-    aside = path.with_name(f".{path.name}.writing")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)

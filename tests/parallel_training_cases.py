@@ -13,10 +13,10 @@ from safetensors.torch import save_file
 
 from dnamamba.checkpoints import Checkpoint, checkpoint_of_step
 from dnamamba.corpus import open_corpus
+from dnamamba.curriculum_run import train
 from dnamamba.parallel.launch import find_launch, meet
 from dnamamba.parallel.processes import Processes
 from dnamamba.pipelines.simulate.apes import simulate_store
-from dnamamba.pretrain import train
 from dnamamba.pretrain_config import PretrainConfig, read_config
 
 STORE = "genomes.zarr"

@@ -17,7 +17,7 @@ import torch
 from bench_loader import contig
 from result_lines import ResultLines
 
-from dnamamba import pretrain
+from dnamamba import curriculum_run, pretrain
 from dnamamba.config import format_size
 from dnamamba.corpus import Corpus, open_corpus
 from dnamamba.curriculum import CurriculumConfig, Stage
@@ -60,9 +60,9 @@ def train(corpus: Corpus, context: int, model: str, way: str, steps: int, tokens
         evaluation=EvaluationConfig(contexts=(1024,), points=1, targets_while_training=1024),
         run=RunConfig(workers=WAYS[way]),
     )
-    pretrain.ReadAhead = Resident if way == "resident" else ReadAhead
+    curriculum_run.ReadAhead = Resident if way == "resident" else ReadAhead
     with tempfile.TemporaryDirectory() as folder:
-        pretrain.train(config, corpus, Path(folder), pretrain.join(config), None, lambda text: None)
+        curriculum_run.train(config, corpus, Path(folder), pretrain.join(config), None, lambda text: None)
         rows = [row for row in read_log(Path(folder) / "logs") if "loss" in row]
     return statistics.median(row["tokens_per_second"] for row in rows[steps // 2 :]), rows[-1]["data_share"]
 
