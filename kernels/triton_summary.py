@@ -15,7 +15,7 @@ def scan_summary(
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Return what the piece adds [B, D, N] and its time [B, D], as `scan_summary` of scan_summary.py says.
 
-    The time of a channel may be too short where 2^-28 of a state is left at most: the walk has stopped there.
+    The time of a channel may be too short where 2^-25 of a state is left at most: the walk has stopped there.
 
     Args:
         chunk_length: steps a chunk, a multiple of triton_scan.BLOCK; None picks it from the shape.
