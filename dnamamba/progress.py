@@ -57,7 +57,7 @@ class TrainingProgress(pl.Callback):
         done = module.status.step + share
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=done - self._stage_start())
-        elif time.monotonic() - self._last_line > PLAIN_EVERY:
+        elif share < 1 and time.monotonic() - self._last_line > PLAIN_EVERY:  # the end of a step has a line of its own
             self._last_line = time.monotonic()
             step = f"step {module.status.step + 1:,}/{self.curriculum.total_steps:,}"
             print(f"{step}  {share:.0%} of it done", file=sys.stderr, flush=True)

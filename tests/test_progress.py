@@ -59,6 +59,19 @@ def test_a_resumed_run_counts_its_own_steps_for_the_time_left(clock, capsys):
     assert first.endswith("left 0:40, in all 0:40")
 
 
+def test_a_long_step_says_how_far_it_is_but_its_end_has_a_line_of_its_own(clock, capsys):
+    shown, module = TrainingProgress(CURRICULUM), _Module()
+    shown.on_train_start(None, module)
+    for share in (0.5, 1.0):
+        clock[0] += 20
+        module.within_step[0](share)
+    module.status.step = 1
+    shown.on_train_batch_end(None, module)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "step 1/8  50% of it done"
+    assert second.startswith("step 1/8  stage 1/2, context 1k  loss 1.2500")
+
+
 def test_a_terminal_gets_a_bar_for_each_stage(clock):
     shown = TrainingProgress(CURRICULUM)
     shown._console = Console(file=io.StringIO(), force_terminal=True, width=200, get_time=lambda: clock[0])
