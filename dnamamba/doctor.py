@@ -14,12 +14,14 @@ from torch import Tensor
 from dnamamba.kernels import (
     causal_conv1d,
     causal_conv1d_step,
+    embedding,
     linear_cross_entropy,
     rms_norm,
     selective_scan,
     selective_step,
 )
 from dnamamba.kernels.engines import find_c_compiler
+from dnamamba.kernels.scan_summary import scan_summary
 
 PACKAGES = ("dnamamba", "torch", "triton", "numpy", "numba", "lightning", "zarr", "safetensors")
 LIMIT = 1e-4
@@ -108,6 +110,9 @@ def _cases() -> Iterator[Case]:
     targets = torch.randint(0, 4, (B, L), generator=draw)
     loss = {"hidden": normal(B, L, D), "weight": normal(16, D)}
     yield "cross_entropy", lambda **t: linear_cross_entropy(**t)[0], loss, {"targets": targets}
+    yield "embedding", embedding, {"weight": normal(16, D)}, {"tokens": targets}
+    piece = {k: scan[k] for k in ("x", "dt", "A", "B", "dt_bias")}
+    yield "scan_summary", lambda **t: scan_summary(**t)[:2], {}, piece | {"reset": reset}
     step = {k: t[:, 0] if k in ("x", "dt", "z", "B", "C") else t for k, t in scan.items() if k != "initial_state"}
     yield "selective_step", selective_step, {}, step | {"state": scan["initial_state"]}
     conv_step = {"x": conv["x"][:, 0], "tail": conv["initial_tail"], "weight": conv["weight"], "bias": conv["bias"]}

@@ -10,7 +10,10 @@ from click.testing import CliRunner
 from dnamamba import doctor
 from dnamamba.commands.doctor import doctor as command
 
-KERNELS = {"selective_scan", "causal_conv1d", "rms_norm", "cross_entropy", "selective_step", "conv step"}
+KERNELS = {
+    "selective_scan", "causal_conv1d", "rms_norm", "cross_entropy", "embedding", "scan_summary", "selective_step",
+    "conv step",
+}  # fmt: skip
 
 
 def test_healthy_machine():
