@@ -298,6 +298,7 @@ def scan_backward(
         sum_tiles_kernel[((last - first) * triton.cdiv(T * 2 * size.N, sum_size),)](
             partial, dB, dC, size.L, T, chunks, first, last, size.tiles, N=size.N, SIZE=sum_size,
         )  # fmt: skip
+    del partial, scratch  # the sums below take memory of their own
     grads = (
         dx, ddt, dA.sum(0).t().contiguous(), dB, dC, dD.sum(0), dz, dbias.sum(0),
         None if dstart is None else dstart.transpose(1, 2).contiguous(),
