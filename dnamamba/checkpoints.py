@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from dnamamba.errors import InputError
+from dnamamba.files import sync
 
 FORMAT = "dnamamba-checkpoint-2"
 BEST_FILE = "best.json"
@@ -93,9 +94,9 @@ def _write(folder: Path, final: Path, step: int, tensors: Mapping[str, torch.Ten
     record = {"format": FORMAT, "step": step, **state, "tensors_sha256": _sha256(aside / "tensors.safetensors")}
     (aside / "state.json").write_text(json.dumps(record | {"state_sha256": _digest(record)}, indent=1) + "\n")
     for path in (aside / "tensors.safetensors", aside / "state.json", aside):
-        _sync(path)
+        sync(path)
     os.replace(aside, final)
-    _sync(folder)
+    sync(folder)
 
 
 def _remove(path: Path) -> None:
@@ -108,7 +109,7 @@ def _remove(path: Path) -> None:
 def _mark(path: Path, best: Best) -> None:
     aside = path.with_name(f".writing-{path.name}")
     aside.write_text(json.dumps(asdict(best), indent=1) + "\n")
-    _sync(aside)
+    sync(aside)
     os.replace(aside, path)
 
 
@@ -174,11 +175,3 @@ def _digest(record: Mapping[str, Any]) -> str:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -16,12 +16,13 @@ from dnamamba.corpus import Corpus
 from dnamamba.data import TrainingData
 from dnamamba.device import autocast_dtype
 from dnamamba.errors import InputError
+from dnamamba.files import write_whole
 from dnamamba.letters import vocabulary_of
 from dnamamba.loader import ReadAhead, training_loader
 from dnamamba.loggers import make_loggers
 from dnamamba.memory import MemoryPlan, describe, plan_by_tokens, plan_from_json, plan_memory, plan_to_json
 from dnamamba.model import MambaLM
-from dnamamba.outcome import Say, write_whole
+from dnamamba.outcome import Say
 from dnamamba.parallel.plan import check_pieces, shared_plan
 from dnamamba.parallel.processes import Processes
 from dnamamba.pipelines.alphabet import ALPHABETS

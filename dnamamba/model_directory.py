@@ -25,6 +25,7 @@ from torch import Tensor
 from dnamamba import __version__
 from dnamamba.config import from_dict, to_dict
 from dnamamba.errors import InputError
+from dnamamba.files import sync
 from dnamamba.letters import vocabulary_of
 from dnamamba.model import MambaLM, ModelConfig
 from dnamamba.pipelines.alphabet import ALPHABETS
@@ -102,8 +103,8 @@ def save(
             os.rename(aside, path)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    _sync(path)
-    _sync(path.parent)
+    sync(path)
+    sync(path.parent)
     return path
 
 
@@ -234,12 +235,3 @@ def _write(file: Path, data: bytes) -> None:
         out.write(data)
         out.flush()
         os.fsync(out.fileno())
-
-
-def _sync(folder: Path) -> None:
-    """Make the renames in a folder outlast a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -10,6 +10,7 @@ from dnamamba.checkpoints import BEST_FILE
 from dnamamba.config import to_dict
 from dnamamba.corpus import Corpus
 from dnamamba.evaluate import Difference, Score, choose_targets, compare, summarise, target_losses
+from dnamamba.files import write_whole
 from dnamamba.markov import fit_markov
 from dnamamba.model_directory import save
 from dnamamba.pretrain_config import PretrainConfig
@@ -92,10 +93,3 @@ def leave(config: PretrainConfig, corpus: Corpus, module: Pretraining, outcome: 
     ]
     draw_training(rows, stages, out / "figures" / "training.png", outcome.title)
     draw_contexts(curves, out / "figures" / "contexts.png", outcome.title)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file that is never there in part."""
-    aside = path.with_name(f".{path.name}.writing")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)

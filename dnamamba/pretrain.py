@@ -16,7 +16,8 @@ from dnamamba.curriculum_run import train
 from dnamamba.device import choose_device
 from dnamamba.errors import InputError
 from dnamamba.evaluate import table
-from dnamamba.outcome import Outcome, Say, leave, measure, write_whole
+from dnamamba.files import write_whole
+from dnamamba.outcome import Outcome, Say, leave, measure
 from dnamamba.parallel.launch import check_launch, errors_by_name, find_launch, meet
 from dnamamba.parallel.processes import Processes
 from dnamamba.pipelines.splits import Splits
