@@ -8,17 +8,15 @@ its published column is what was measured on one H200 with torch 2.11 and stands
 """
 
 import argparse
-import json
 import math
-import subprocess
-import sys
 from collections.abc import Callable
-from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 import triton
+from result_lines import ResultLines
 from triton.testing import do_bench
 
 from dnamamba.kernels import triton_scan
@@ -103,18 +101,23 @@ def plain_scan(t: dict[str, torch.Tensor]) -> float:
     return median(run) * t["x"].shape[1] / x.shape[1]
 
 
+@cache
+def bandwidth() -> float:
+    """Bytes a second, read and written, of a large copy."""
+    a = torch.empty(2**30, dtype=torch.uint8, device="cuda")
+    b = torch.empty_like(a)
+    return 2 * a.numel() / median(lambda: b.copy_(a)) * 1e3
+
+
 def limits(shape: tuple[int, int, int]) -> dict[str, tuple[float, float]]:
     """Forward and backward milliseconds that exponentials and bytes alone would take; nothing recomputed."""
     B, D, L = shape
     card = torch.cuda.get_device_properties(0)
     clock = 1.98e9  # of an H200 under this load; torch does not tell
     special = card.multi_processor_count * 16 * clock
-    a = torch.empty(2**30, dtype=torch.uint8, device="cuda")
-    b = torch.empty_like(a)
-    bandwidth = 2 * a.numel() / median(lambda: b.copy_(a)) * 1e3
     elements, rows = B * L * D, B * L * N
     by_exp = (elements * (N + 4) / special * 1e3, elements * (2 * N + 4) / special * 1e3)
-    by_bytes = ((4 * elements + 2 * rows) * 2 / bandwidth * 1e3, (7 * elements + 4 * rows) * 2 / bandwidth * 1e3)
+    by_bytes = ((4 * elements + 2 * rows) * 2 / bandwidth() * 1e3, (7 * elements + 4 * rows) * 2 / bandwidth() * 1e3)
     return {"exponentials": by_exp, "bytes": by_bytes}
 
 
@@ -124,34 +127,7 @@ def attention(length: int) -> float:
         return median(lambda: torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True))
 
 
-class Log:
-    """Result lines in the project's format, one JSON object a line."""
-
-    def __init__(self, file: Path | None) -> None:
-        self.file = file
-        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-        self.about = {
-            "device": torch.cuda.get_device_name(),
-            "python": sys.version.split()[0],
-            "torch": torch.__version__,
-            "triton": triton.__version__,
-            "commit": commit.stdout.strip() or "unknown",
-            "date": date.today().isoformat(),
-        }
-
-    def write(
-        self, case: str, metric: str, value: float, rivals: dict[str, float], limit: float, limit_is: str
-    ) -> None:
-        line = {
-            "bench": "selective_scan", "case": case, "metric": metric, "unit": "ms", "ours": round(value, 4),
-            "rivals": rivals, "limit": round(limit, 4), "limit_is": limit_is,
-        } | self.about  # fmt: skip
-        if self.file:
-            with self.file.open("a") as out:
-                out.write(json.dumps(line) + "\n")
-
-
-def scan_table(log: Log) -> None:
+def scan_table(log: ResultLines) -> None:
     print(
         f"{'batch x channels x length':28} {'':5} {'forward':>8} {'backward':>8}  mamba-ssm        exponentials   bytes"
     )
@@ -171,12 +147,12 @@ def scan_table(log: Log) -> None:
             )
             for i, metric in enumerate(("forward_ms", "backward_ms")):
                 worst = max(bound, key=lambda k, i=i: bound[k][i])
-                log.write(case, metric, mine[i], {} if slow else {label: rival[i]}, bound[worst][i], worst)
+                log.write(case, metric, "ms", mine[i], {} if slow else {label: rival[i]}, bound[worst][i], worst)
             del t
             torch.cuda.empty_cache()
 
 
-def length_table(log: Log, longest: int) -> None:
+def length_table(log: ResultLines, longest: int) -> None:
     print(f"\n{'length':>9} {'scan 1 x 256':>12} {'attention 256':>14} {'plain scan':>12}   forward, ms")
     for power in range(10, longest + 1, 2):
         length = 2**power
@@ -186,7 +162,7 @@ def length_table(log: Log, longest: int) -> None:
         print(f"{length:9,} {mine:12.3f} {rivals['FlashAttention']:14.3f} {rivals['plain torch']:12.1f}", flush=True)
         bound = limits((1, 256, length))
         worst = max(bound, key=lambda k: bound[k][0])
-        log.write(f"1x256x{length} bf16", "forward_ms", mine, rivals, bound[worst][0], worst)
+        log.write(f"1x256x{length} bf16", "forward_ms", "ms", mine, rivals, bound[worst][0], worst)
 
 
 def main() -> None:
@@ -195,7 +171,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="lengths to 2^14 only in the table beside attention")
     wish = parser.parse_args()
     print(torch.cuda.get_device_name(), "torch", torch.__version__, "triton", triton.__version__, "median ms")
-    log = Log(wish.json)
+    log = ResultLines("selective_scan", wish.json, "cuda")
     scan_table(log)
     length_table(log, 14 if wish.quick else 18)
 
