@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from dnamamba.errors import InputError
-from dnamamba.files import sync
+from dnamamba.files import sync, write_whole
 
 FORMAT = "dnamamba-checkpoint-2"
 BEST_FILE = "best.json"
@@ -77,7 +77,7 @@ def save_checkpoint(
         _remove(final)
         _write(folder, final, step, tensors, {**state, "best": None if best is None else asdict(best)})
     if best is not None:
-        _mark(folder / BEST_FILE, best)
+        write_whole(folder / BEST_FILE, json.dumps(asdict(best), indent=1) + "\n")
     best_step = None if best is None else best.step
     for old in _numbered(folder)[:-keep]:
         if _step(old) != best_step:
@@ -104,13 +104,6 @@ def _remove(path: Path) -> None:
         aside = path.with_name(f".removing-{path.name}")
         os.replace(path, aside)  # half a checkpoint must not keep its name
         shutil.rmtree(aside)
-
-
-def _mark(path: Path, best: Best) -> None:
-    aside = path.with_name(f".writing-{path.name}")
-    aside.write_text(json.dumps(asdict(best), indent=1) + "\n")
-    sync(aside)
-    os.replace(aside, path)
 
 
 def latest_checkpoint(folder: Path, say: Callable[[str], None]) -> Checkpoint:

@@ -17,4 +17,5 @@ def write_whole(path: Path, text: str) -> None:
     """Write a text file that is never there in part."""
     aside = path.with_name(f".{path.name}.writing")
     aside.write_text(text, encoding="utf-8")
+    sync(aside)
     aside.replace(path)
