@@ -69,16 +69,14 @@ def run_backward(
 
 def _recomputed(plan: Plan, w: Weights, piece: _Piece, start: Border) -> tuple[Kept, bool]:
     """The piece with all that the projections and the convolution make, and whether dt may be written over."""
-    kept, rank = piece.kept, w.dt_proj.shape[1]
+    kept = piece.kept
     if kept.dt is not None:
         return kept, False
     normed, _ = plan.norm(piece.stream, None, w)
-    to_x, to_z = w.in_proj.chunk(2)
-    before, z = normed @ to_x.t(), normed @ to_z.t()
+    before, z = plan.branches(normed, w)
     x = plan.convolve(before, w, start.tail, piece.reset)
     low = x @ w.x_proj.t() if kept.low is None else kept.low
-    dt = low[..., :rank] @ w.dt_proj.t()
-    return Kept(normed, before, z, x, low, dt, kept.y, kept.borders), True
+    return Kept(normed, before, z, x, low, plan.time_steps(low, w), kept.y, kept.borders), True
 
 
 def _piece_backward(plan: Plan, w: Weights, piece: _Piece, start: Border, dend: Border) -> tuple[Border, Weights]:

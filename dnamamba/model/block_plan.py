@@ -95,10 +95,19 @@ class Plan(NamedTuple):
         normed, total = self.kernels("norm").norm_forward(x, w.norm, residual, self.eps, self.dtype)
         return normed, x if residual is None else total
 
+    def branches(self, normed: Tensor, w: Weights) -> tuple[Tensor, Tensor]:
+        """The convolution's input and the gate, by a product each: the scan reads a dense z faster than half a row."""
+        to_x, to_z = w.in_proj.chunk(2)
+        return normed @ to_x.t(), normed @ to_z.t()
+
     def convolve(self, before: Tensor, w: Weights, tail: Tensor | None, reset: Tensor | None) -> Tensor:
         """x, the convolution's output."""
         x: Tensor = self.kernels("conv").conv_forward(before, w.conv, w.conv_bias, tail, reset, True)
         return x
+
+    def time_steps(self, low: Tensor, w: Weights) -> Tensor:
+        """dt before bias and softplus."""
+        return low[..., : w.dt_proj.shape[1]] @ w.dt_proj.t()
 
     def scan_inputs(self, kept: Kept, w: Weights, start: Tensor | None, reset: Tensor | None) -> tuple[Any, ...]:
         """The scan's arguments in its order."""

@@ -25,17 +25,15 @@ def _run(
     plan: Plan, w: Weights, normed: Tensor, start: Border, reset: Tensor | None, cuts: list[int]
 ) -> tuple[Tensor, list[Border], Kept]:
     """The block behind its norm: output, what follows each of `cuts` (the tail) and the end, what is kept."""
-    rank, taps = w.dt_proj.shape[1], w.conv.shape[1]
-    to_x, to_z = w.in_proj.chunk(2)
-    # Two products, not the halves of one: the scan reads a dense z faster.
-    before, z = normed @ to_x.t(), normed @ to_z.t()
+    taps = w.conv.shape[1]
+    before, z = plan.branches(normed, w)
     x = plan.convolve(before, w, start.tail, reset)
     after = [
         Border(new_tail(before[:, :cut], start.tail, None if reset is None else reset[:, :cut], taps - 1), None)
         for cut in (*cuts, normed.shape[1])
     ]
     low = x @ w.x_proj.t()
-    dt = low[..., :rank] @ w.dt_proj.t()
+    dt = plan.time_steps(low, w)
     kept = Kept(normed, before, z, x, low, dt, None, None)
     del normed, before
     kept = kept.only((*plan.keeps, "x", "dt", "low", "z"))

@@ -29,11 +29,10 @@ class RelayedBlock(torch.autograd.Function):
         if plan.recompute == "all":
             plan = plan._replace(recompute="cheap")
         w = Weights(*weights).cast(plan.dtype)
-        rank, taps = w.dt_proj.shape[1], w.conv.shape[1]
+        taps = w.conv.shape[1]
         with by_hand(x.device):
             normed, stream = plan.norm(x, residual, w)
-            to_x, to_z = w.in_proj.chunk(2)
-            before, z = normed @ to_x.t(), normed @ to_z.t()
+            before, z = plan.branches(normed, w)
             given = None if tail is None else tail.to(plan.dtype)
             came, last_tail, _ = relay.pass_tail(new_tail(before, None, reset, taps - 1), given)
             x_conv = plan.convolve(before, w, came, reset)
@@ -42,7 +41,7 @@ class RelayedBlock(torch.autograd.Function):
                 for span in split_length(x.shape[1], w.dt_proj.shape[0])[1:]
             ]
             low = x_conv @ w.x_proj.t()
-            dt = low[..., :rank] @ w.dt_proj.t()
+            dt = plan.time_steps(low, w)
             kept = Kept(normed, before, z, x_conv, low, dt, None, None)
             A, B = plan.scan_inputs(kept, w, None, None)[2:4]
             summary = scan_summary(x_conv, dt, A, B, dt_bias=w.dt_bias, reset=reset, engine=plan.engine)
@@ -111,7 +110,7 @@ def _adjoint_summary(
                 if low is None:
                     low = plan.convolve(normed @ to_x.t(), w, start.rows(rows).tail, hidden) @ w.x_proj.t()
             if dt is None:
-                dt = low[..., :rank] @ w.dt_proj.t()
+                dt = plan.time_steps(low, w)
             C = torch.split(low, [rank, N, N], -1)[2]
             one = scan_summary(
                 dout[at] @ w.out_proj, dt, A, C,
