@@ -11,6 +11,8 @@ from dnamamba.model import MambaLM, ModelState
 PROBE_TOKENS = 2**16
 """Tokens of the smaller probe, the larger has twice as many; fewer where that does not fit."""
 SMALLEST_PROBE = 2**10
+LONGEST_PROBED = PROBE_TOKENS + 1
+"""Context from which on all have one footprint: no probe holds a whole window."""
 
 
 @dataclass(frozen=True)

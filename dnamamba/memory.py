@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 
 from dnamamba.errors import InputError
-from dnamamba.footprint import Footprint, measure_footprint
+from dnamamba.footprint import LONGEST_PROBED, Footprint, measure_footprint
 from dnamamba.model import MambaLM
 
 FILLS_THE_DEVICE = 2**20
@@ -85,9 +85,11 @@ def plan_memory(
         return {context: _portion(context, n, micro, sliced) for context, n in windows.items()}
     budget = _budget(model, setting)
     most = LEAN_TOKENS if setting == "lean" else None
+    # Of windows longer than a probe it sees a piece, the same for all of them.
+    probed = {context: min(context, LONGEST_PROBED) for context in windows}
+    footprints = {one: measure_footprint(model, one, autocast) for one in sorted(set(probed.values()))}
     return {
-        context: portion_within(measure_footprint(model, context, autocast), budget, context, n, most)
-        for context, n in windows.items()
+        context: portion_within(footprints[probed[context]], budget, context, n, most) for context, n in windows.items()
     }
 
 
