@@ -153,28 +153,52 @@ def _cuts(reset: Tensor | None, T: int) -> Tensor | None:
     return padded.view(reset.shape[0], -1, T).any(-1).to(torch.uint8)
 
 
+def walk_chunks(
+    size: _Sizes, T: int, x: Tensor, dt: Tensor, z: Tensor | None, rows: Tensor, A: Tensor | None,
+    dt_bias: Tensor | None, reset_bytes: Tensor | None, dt_softplus: bool, adjoint: bool, *, outermost: bool,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """What each chunk of T steps adds to the state, [B, chunks, N, D], and its time, [B, chunks, D]; float32.
+
+    Args:
+        outermost: also the chunk that is walked last, which no other chunk starts from.
+    """
+    chunks = triton.cdiv(size.L, T)
+    walked = chunks if outermost else chunks - 1
+    states = torch.empty(size.B, chunks, size.N, size.D, dtype=torch.float32, device=x.device)
+    times = torch.empty(size.B, chunks, size.D, dtype=torch.float32, device=x.device)
+    (sxb, sx), (sdb, sd), (szb, sz), (sbb, sb) = _strides(x), _strides(dt), _strides(z), _strides(rows)
+    chunk_kernel[(size.tiles * size.B * walked,)](
+        x, dt, z, rows, A, dt_bias, reset_bytes, states, times,
+        size.L, T, chunks, int(adjoint and not outermost), walked, sxb, sdb, szb, sbb,
+        SX=sx, SD=sd, SZ=sz, SB=sb, D=size.D, N=size.N, NP=size.NP, NG=size.groups, BD=size.BD, BLOCK=BLOCK,
+        U=CHUNK_UNROLL, PREFETCH=_has_ptx(x), SOFTPLUS=dt_softplus, ADJOINT=adjoint, EVEN=size.even, num_warps=1,
+    )  # fmt: skip
+    return states, times
+
+
+def carry_states(
+    size: _Sizes, states: Tensor, times: Tensor, cuts: Tensor | None, A: Tensor | None, start: Tensor | None,
+    adjoint: bool,
+) -> None:  # fmt: skip
+    """Put in place of what each chunk adds the state that enters it."""
+    carry_kernel[(size.tiles * size.B,)](
+        states, times, cuts, A, start, states.shape[1],
+        D=size.D, N=size.N, NP=size.NP, BD=size.BD, U=CARRY_UNROLL, ADJOINT=adjoint, EVEN=size.even, num_warps=1,
+    )  # fmt: skip
+
+
 def _chunk_starts(
     size: _Sizes, T: int, x: Tensor, dt: Tensor, z: Tensor | None, rows: Tensor, A: Tensor | None,
     dt_bias: Tensor | None, reset: Tensor | None, reset_bytes: Tensor | None, start: Tensor | None,
     dt_softplus: bool, adjoint: bool,
 ) -> Tensor | None:  # fmt: skip
     """The state that enters each chunk, [B, chunks, N, D]: h before its first step, or gamma after its last."""
-    chunks = triton.cdiv(size.L, T)
-    if chunks == 1:
+    if triton.cdiv(size.L, T) == 1:
         return start
-    states = torch.empty(size.B, chunks, size.N, size.D, dtype=torch.float32, device=x.device)
-    times = torch.empty(size.B, chunks, size.D, dtype=torch.float32, device=x.device)
-    (sxb, sx), (sdb, sd), (szb, sz), (sbb, sb) = _strides(x), _strides(dt), _strides(z), _strides(rows)
-    chunk_kernel[(size.tiles * size.B * (chunks - 1),)](
-        x, dt, z, rows, A, dt_bias, reset_bytes, states, times,
-        size.L, T, chunks, int(adjoint), chunks - 1, sxb, sdb, szb, sbb,
-        SX=sx, SD=sd, SZ=sz, SB=sb, D=size.D, N=size.N, NP=size.NP, NG=size.groups, BD=size.BD, BLOCK=BLOCK,
-        U=CHUNK_UNROLL, PREFETCH=_has_ptx(x), SOFTPLUS=dt_softplus, ADJOINT=adjoint, EVEN=size.even, num_warps=1,
+    states, times = walk_chunks(
+        size, T, x, dt, z, rows, A, dt_bias, reset_bytes, dt_softplus, adjoint, outermost=False
     )  # fmt: skip
-    carry_kernel[(size.tiles * size.B,)](
-        states, times, _cuts(reset, T), A, start, chunks,
-        D=size.D, N=size.N, NP=size.NP, BD=size.BD, U=CARRY_UNROLL, ADJOINT=adjoint, EVEN=size.even, num_warps=1,
-    )  # fmt: skip
+    carry_states(size, states, times, _cuts(reset, T), A, start, adjoint)
     return states
 
 
