@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dnamamba.pipelines.verify import verify
+
 LETTERS = np.frombuffer(b"ACGTacgtNnRYKM", np.uint8)
 
 
@@ -44,3 +46,11 @@ def flip_byte(path: Path, at: int) -> None:
         byte = file.read(1)[0]
         file.seek(where)
         file.write(bytes([byte ^ 0x20]))
+
+
+def assert_genome(assembly, genome):
+    """The assembly is what was written, and its digests say so."""
+    assert list(assembly.sizes) == list(genome)
+    for name, bases in genome.items():
+        assert np.array_equal(assembly[name], bases), name
+    assert verify(assembly) == []
