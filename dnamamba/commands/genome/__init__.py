@@ -1,0 +1,18 @@
+"""`dnamamba genome`: ingest, simulate, inspect, verify and export genomes. One module a command."""
+
+import click
+
+from dnamamba.commands.genome.export import export
+from dnamamba.commands.genome.info import info
+from dnamamba.commands.genome.ingest import ingest
+from dnamamba.commands.genome.simulate import simulate
+from dnamamba.commands.genome.verify import verify
+
+
+@click.group(short_help="Ingest, simulate, inspect, verify and export genomes.")
+def genome() -> None:
+    """Genomes: from FASTA or 2bit into a Zarr store, and back."""
+
+
+for command in (ingest, simulate, info, verify, export):
+    genome.add_command(command)

@@ -1,0 +1,84 @@
+"""`dnamamba genome ingest`: genomes into a store."""
+
+from pathlib import Path
+
+import click
+
+from dnamamba.commands.genome.options import JOBS, STORE
+from dnamamba.errors import InputError
+
+
+@click.command()
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
+@click.option("--store", required=True, type=STORE, help="Folder of the store; made when there is none.")
+@click.option("--assembly", metavar="NAME", help="Name of the assembly; by default the file's without its endings.")
+@click.option(
+    "--names",
+    type=click.Choice(["first-word", "full"]),
+    default="first-word",
+    show_default=True,
+    help="Part of a FASTA header that names the contig.",
+)
+@click.option("--include", multiple=True, metavar="P", help="Only contigs that fit this pattern, such as 'chr?'.")
+@click.option("--exclude", multiple=True, metavar="P", help="No contigs that fit this pattern, such as '*_alt'.")
+@click.option(
+    "--gaps",
+    type=click.Choice(["error", "drop"]),
+    default="error",
+    show_default=True,
+    help="What becomes of alignment gaps.",
+)
+@click.option(
+    "--unknown",
+    type=click.Choice(["error", "N"]),
+    default="error",
+    show_default=True,
+    help="What becomes of letters that are no IUPAC code.",
+)
+@click.option("--rna", is_flag=True, help="Store U as T.")
+@JOBS
+@click.option("--resume", is_flag=True, help="Go on with an interrupted ingest; finished contigs are not read again.")
+@click.option("--overwrite", is_flag=True, help="Replace an assembly that is there, once the new one is whole.")
+def ingest(
+    sources: tuple[str, ...],
+    store: str,
+    assembly: str | None,
+    names: str,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    gaps: str,
+    unknown: str,
+    rna: bool,
+    jobs: int | None,
+    resume: bool,
+    overwrite: bool,
+) -> None:
+    """Put each SOURCE, a FASTA (plain, gzip, bgzip; - is standard input) or 2bit file, into a store as an assembly."""
+    if assembly is not None and len(sources) > 1:
+        raise click.UsageError("--assembly names one assembly; give one SOURCE with it")
+    from dnamamba.base_progress import BaseProgress
+    from dnamamba.pipelines.ingest import ingest as ingest_file
+
+    for source in sources:
+        try:
+            with BaseProgress(f"ingest {Path(source).name}") as progress:
+                made = ingest_file(
+                    source,
+                    store,
+                    assembly=assembly,
+                    names=names,  # type: ignore[arg-type]  # click has checked these three
+                    gaps=gaps,  # type: ignore[arg-type]
+                    unknown=unknown,  # type: ignore[arg-type]
+                    rna=rna,
+                    include=include,
+                    exclude=exclude,
+                    jobs=jobs,
+                    resume=resume,
+                    overwrite=overwrite,
+                    progress=progress,
+                )
+        except KeyboardInterrupt:
+            kept = "nothing was kept" if source == "-" else "the finished contigs are kept, --resume goes on"
+            raise InputError(f"{source}: interrupted; {kept}") from None
+        bases = sum(made.sizes.values())
+        click.echo(f"{store}: assembly {made.name}, {len(made.contigs):,} contigs, {bases:,} bases", err=True)
