@@ -73,11 +73,8 @@ class Manifest:
     """The preferred one first. They hold the same sequences, maybe under other names."""
     contigs: tuple[ManifestContig, ...]
     """Those that are known; the files may hold more."""
-
-    @property
-    def bases(self) -> int:
-        """Sum of the contigs' lengths."""
-        return sum(contig.length for contig in self.contigs)
+    bases: int | None = None
+    """Of the whole assembly; None: unknown."""
 
 
 _Place = Path | Traversable
@@ -106,6 +103,15 @@ def manifest_folders() -> list[Path]:
 def manifest_names() -> list[str]:
     """Names of all manifests, ours and the user's, sorted."""
     return sorted(_found())
+
+
+def find_manifest(name: str) -> Manifest | None:
+    """The manifest of this name, or None when there is none.
+
+    Raises:
+        InputError: as `load_manifest` when it is there and wrong.
+    """
+    return load_manifest(name) if not name.endswith(_ENDINGS) and name in _found() else None
 
 
 def load_manifest(name_or_path: str | os.PathLike[str]) -> Manifest:
@@ -162,7 +168,7 @@ def _read(place: _Place) -> Manifest:
 
 
 def _manifest(data: Any, where: str) -> Manifest:
-    keys = _Keys(data, Manifest, where, "")
+    keys = _Keys(data, Manifest, where, "", optional=("bases",))
     name = keys.text("name")
     try:
         check_assembly_name(name)
@@ -177,8 +183,12 @@ def _manifest(data: Any, where: str) -> Manifest:
         sex=keys.text("sex"),
         licence=keys.text("licence"),
         files=tuple(_file(row, where, f"files[{i}]") for i, row in enumerate(keys.rows("files"))),
-        contigs=tuple(_contig(row, where, f"contigs[{i}]") for i, row in enumerate(keys.rows("contigs"))),
+        contigs=tuple(_contig(row, where, f"contigs[{i}]") for i, row in enumerate(keys.rows("contigs", least=0))),
+        bases=None if keys.values.get("bases", UNKNOWN) == UNKNOWN else keys.count("bases"),
     )
+    listed = sum(contig.length for contig in made.contigs)
+    if made.bases is not None and made.bases < listed:
+        raise keys.wrong("bases", f"the contigs hold {listed}, which is more than the whole")
     owner: dict[str, tuple[str, str]] = {}
     for i, contig in enumerate(made.contigs):
         for alias in (contig.name, *contig.aliases):
@@ -251,9 +261,8 @@ class _Keys:
 
     def texts(self, key: str) -> tuple[str, ...]:
         values = self.values.get(key, [])
-        if not isinstance(values, list) or not all(
-            isinstance(one, str) and one and one.isprintable() for one in values
-        ):
+        good = isinstance(values, list) and all(isinstance(one, str) and one and one.isprintable() for one in values)
+        if not good:
             raise self.wrong(key, "want a list of texts, numbers in quotes")
         return tuple(values)
 
@@ -269,8 +278,10 @@ class _Keys:
             raise self.wrong(key, f"want one of {', '.join(choices)}")
         return str(value)
 
-    def rows(self, key: str) -> list[Any]:
+    def rows(self, key: str, least: int = 1) -> list[Any]:
         values = self.values[key]
-        if not isinstance(values, list) or not values:
-            raise self.wrong(key, "want a list with at least one entry")
+        if not isinstance(values, list) or len(values) < least:
+            raise self.wrong(
+                key, "want a list with at least one entry" if least else "want a list, [] when none is known"
+            )
         return values

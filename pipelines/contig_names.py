@@ -1,0 +1,94 @@
+"""The other names of contigs, and their human homologs, from the manifest of an assembly.
+
+An accession with its version names one exact sequence, "chr1" does not: a manifest is believed only where lengths
+agree.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from dnamamba.errors import InputError
+from dnamamba.pipelines.manifest import Manifest, ManifestContig, find_manifest
+
+
+class AssemblyLike(Protocol):
+    """What is asked of an assembly here; one of a store has it."""
+
+    name: str
+
+    @property
+    def attributes(self) -> Mapping[str, Any]: ...
+
+    @property
+    def sizes(self) -> dict[str, int]: ...
+
+
+def match_contigs(manifest: Manifest, sizes: Mapping[str, int]) -> dict[str, ManifestContig]:
+    """Find the contigs of an assembly in its manifest, under whichever of their names they go.
+
+    Args:
+        manifest: of the assembly.
+        sizes: name -> bases of the contigs that are there; they may be some of the manifest's, and others too.
+
+    Returns:
+        Name -> row of the manifest, for every contig that it lists.
+
+    Raises:
+        InputError: a contig has another length there, two are one contig of the manifest, or none is listed.
+    """
+    by_name = {name: row for row in manifest.contigs for name in (row.name, *row.aliases)}
+    matched: dict[str, ManifestContig] = {}
+    taken: dict[str, str] = {}
+    for name, length in sizes.items():
+        row = by_name.get(name)
+        if row is None:
+            continue
+        if row.length != length:
+            raise InputError(
+                f"contig {name!r} has {length:,} bases, and {row.length:,} in the manifest {manifest.name!r}: "
+                "this is another assembly"
+            )
+        if row.name in taken:
+            raise InputError(f"contigs {taken[row.name]!r} and {name!r} are one in the manifest {manifest.name!r}")
+        taken[row.name] = name
+        matched[name] = row
+    if manifest.contigs and not matched:
+        raise InputError(
+            f"no contig is one of the manifest {manifest.name!r}: here are {_some(sizes)}; "
+            f"there, {_some([row.name for row in manifest.contigs])}"
+        )
+    return matched
+
+
+def aliases_of(matched: Mapping[str, ManifestContig], sizes: Mapping[str, int]) -> dict[str, str]:
+    """Alias -> contig, for matched contigs of an assembly (`match_contigs`). What is a contig's name is no alias."""
+    return {
+        alias: name
+        for name, row in matched.items()
+        for alias in (row.name, *row.aliases)
+        if alias != name and alias not in sizes
+    }
+
+
+def homologs_of(assembly: AssemblyLike) -> dict[str, str]:
+    """Human homologs of an assembly's contigs: contig -> label, such as {"chr2_hap1_hsa3": "hsa3"}.
+
+    They are those that the store keeps; of a store made without them, those of the manifest of the assembly's name, if
+    there is one and its lengths agree. Contigs without a known homolog are left out.
+    """
+    stored = assembly.attributes.get("homologs")
+    if stored:
+        return dict(stored)
+    manifest = None if assembly.attributes.get("simulated") else find_manifest(assembly.name)
+    if manifest is None:
+        return {}
+    try:
+        matched = match_contigs(manifest, assembly.sizes)
+    except InputError:  # another assembly of that name
+        return {}
+    return {name: row.homolog for name, row in matched.items() if row.homolog is not None}
+
+
+def _some(names: Any) -> str:
+    shown = list(names)[:5]
+    return ", ".join(shown) + (" .." if len(names) > len(shown) else "")
