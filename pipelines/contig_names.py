@@ -4,10 +4,11 @@ An accession with its version names one exact sequence, "chr1" does not: a manif
 agree.
 """
 
+import warnings
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from dnamamba.errors import InputError
+from dnamamba.errors import InputError, InputWarning
 from dnamamba.pipelines.manifest import Manifest, ManifestContig, find_manifest
 
 
@@ -43,11 +44,7 @@ def match_contigs(manifest: Manifest, sizes: Mapping[str, int]) -> dict[str, Man
         row = by_name.get(name)
         if row is None:
             continue
-        if row.length != length:
-            raise InputError(
-                f"contig {name!r} has {length:,} bases, and {row.length:,} in the manifest {manifest.name!r}: "
-                "this is another assembly"
-            )
+        check_length(name, length, row, manifest)
         if row.name in taken:
             raise InputError(f"contigs {taken[row.name]!r} and {name!r} are one in the manifest {manifest.name!r}")
         taken[row.name] = name
@@ -58,6 +55,60 @@ def match_contigs(manifest: Manifest, sizes: Mapping[str, int]) -> dict[str, Man
             f"there, {_some([row.name for row in manifest.contigs])}"
         )
     return matched
+
+
+def check_length(name: str, length: int, row: ManifestContig, manifest: Manifest, label: str = "") -> None:
+    """
+    Raises:
+        InputError: a contig has not the length that its row in the manifest says; `label` names its source.
+    """
+    if length != row.length:
+        raise InputError(
+            f"{label}{': ' if label else ''}contig {name!r} has {length:,} bases, and {row.length:,} in the manifest "
+            f"{manifest.name!r}: this is another assembly"
+        )
+
+
+def named(
+    attributes: Mapping[str, Any], manifest: Manifest | None, assembly: str, sizes: Mapping[str, int], label: str
+) -> dict[str, Any]:
+    """Complete an assembly's attributes by what its manifest says of its contigs.
+
+    Args:
+        attributes: with `aliases`, which go before the manifest's, and `simulated`.
+        manifest: that the assembly must fit; None: the one of its name, if there is one and if it fits.
+        assembly: its name.
+        sizes: name -> bases of its contigs.
+        label: the source's name in messages.
+
+    Returns:
+        The attributes `aliases`, `homologs` and `manifest` (the name of the one that was used, or None).
+
+    Raises:
+        InputError: the assembly does not fit `manifest`, or an alias is the name of another contig. Where it does not
+            fit the manifest that its name suggests, a warning is given and that manifest left alone.
+    """
+    aliases = {alias: name for alias, name in attributes["aliases"].items() if name in sizes and alias != name}
+    for alias, name in aliases.items():
+        if alias in sizes:
+            raise InputError(f"alias {alias!r} of contig {name!r} is the name of another contig; leave it out")
+    known = manifest
+    if known is None and not attributes["simulated"]:
+        known = find_manifest(assembly)
+    try:
+        matched = match_contigs(known, sizes) if known is not None else {}
+    except InputError as error:
+        if manifest is not None:
+            raise InputError(f"{label}: {error}") from None
+        warnings.warn(
+            f"{label}: {error}; its aliases and homologs are not put into the store", InputWarning, stacklevel=1
+        )
+        known, matched = None, {}
+    return {
+        "aliases": {**aliases_of(matched, sizes), **aliases},
+        "homologs": {name: row.homolog for name, row in matched.items() if row.homolog is not None},
+        "manifest": known.name if known is not None else None,
+    }
 
 
 def aliases_of(matched: Mapping[str, ManifestContig], sizes: Mapping[str, int]) -> dict[str, str]:

@@ -3,8 +3,10 @@
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from itertools import chain
 from pathlib import PurePath
@@ -13,8 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dnamamba.errors import InputError
+from dnamamba.errors import InputError, InputWarning
 from dnamamba.pipelines.alphabet import DNA, INVALID
+from dnamamba.pipelines.contig_kinds import CLASSES, contig_kind, other_spelling
+from dnamamba.pipelines.contig_names import check_length
+from dnamamba.pipelines.manifest import Manifest, ManifestContig
 from dnamamba.pipelines.sources import ContigStream
 
 PEEK = 1 << 24  # bases looked at before the size of a chunk is chosen
@@ -141,30 +146,85 @@ def peek(contigs: Iterable[ContigStream]) -> tuple[list[int], bool, Iterator[Con
 
 
 class NameFilter:
-    """Lets contigs through whose names fit the patterns (as of a shell, case counts)."""
+    """Lets contigs through that fit names, patterns (as of a shell, case counts) or classes (`contig_kinds.CLASSES`).
 
-    def __init__(self, include: Sequence[str], exclude: Sequence[str], label: str) -> None:
-        """Without `include`, every name that `exclude` does not hold fits. `label` is the source's name in messages."""
+    "@sex" is the class; "sex" is the class and a contig of that name; "[s]ex", a pattern, is only the latter. A name
+    without a wildcard fits a contig that goes under it: by an alias of the manifest, with or without "chr". A pattern
+    is held against the name in the source and the manifest's first name.
+    """
+
+    def __init__(
+        self,
+        include: Sequence[str],
+        exclude: Sequence[str],
+        label: str,
+        manifest: Manifest | None = None,
+        *,
+        strict: bool = False,
+    ) -> None:
+        """Without `include`, every contig that `exclude` does not hold fits.
+
+        Args:
+            include: names, patterns or classes.
+            exclude: likewise.
+            label: the source's name in messages.
+            manifest: of the assembly, for aliases and classes.
+            strict: the source must be what the manifest says: a contig of another length is an error where lengths are
+                known before the bases.
+
+        Raises:
+            InputError: "@" before a word that is no class.
+        """
         self._include, self._exclude, self._label = tuple(include), tuple(exclude), label
+        self._manifest, self._strict = manifest, strict
+        rows = manifest.contigs if manifest is not None else ()
+        self._rows = {name: row for row in rows for name in (row.name, *row.aliases)}
+        for option, patterns in (("include", self._include), ("exclude", self._exclude)):
+            for pattern in patterns:
+                if pattern.startswith("@") and pattern[1:] not in CLASSES:
+                    raise InputError(f"--{option} {pattern}: no such class; want @{', @'.join(CLASSES)}")
 
     def __call__(self, contigs: Iterable[ContigStream]) -> Iterator[ContigStream]:
         """The contigs that fit.
 
         Raises:
-            InputError: at the end, when none did; patterns and names are shown.
+            InputError: at the end, when none did; patterns and names are shown, the nearest first.
         """
-        passed, refused = False, list[str]()
+        passed, refused, unused = False, dict[str, str | None](), set(self._include)
         for contig in contigs:
-            if self._fits(contig.name):
+            row = self._rows.get(contig.name)
+            if self._strict and self._manifest and row and contig.length is not None:
+                check_length(contig.name, contig.length, row, self._manifest, self._label)
+            kind = row.kind if row else contig_kind(contig.name, contig.description)
+            fitting = {p for p in self._include if _fits(p, contig.name, row, kind)}
+            unused -= fitting
+            if (fitting or not self._include) and not any(_fits(p, contig.name, row, kind) for p in self._exclude):
                 passed = True
                 yield contig
             else:
-                refused.append(contig.name)
+                refused[contig.name] = kind
         if refused and not passed:
-            patterns = [f"--include {p}" for p in self._include] + [f"--exclude {p}" for p in self._exclude]
-            shown = ", ".join(refused[:10]) + (" .." if len(refused) > 10 else "")
-            raise InputError(f"{self._label}: no contig is left by {' '.join(patterns)}; its names are {shown}")
+            raise InputError(f"{self._label}: no contig is left by {self._nothing(refused)}")
+        if unused:
+            words = ", ".join(sorted(unused))
+            warnings.warn(f"{self._label}: no contig fits --include {words}", InputWarning, stacklevel=1)
 
-    def _fits(self, name: str) -> bool:
-        wanted = not self._include or any(fnmatchcase(name, pattern) for pattern in self._include)
-        return wanted and not any(fnmatchcase(name, pattern) for pattern in self._exclude)
+    def _nothing(self, refused: Mapping[str, str | None]) -> str:
+        patterns = (*self._include, *self._exclude)
+        names = list(refused)[:20_000]
+        near = [name for p in patterns for name in get_close_matches(p.strip("*?@"), names, n=4, cutoff=0.4)]
+        shown = list(dict.fromkeys([*near, *names]))[:10]
+        if any(p.removeprefix("@") in CLASSES for p in patterns):
+            shown = [f"{name} ({refused[name] or 'of no known class'})" for name in shown]
+        options = [f"--include {p}" for p in self._include] + [f"--exclude {p}" for p in self._exclude]
+        return f"{' '.join(options)}; its names are {', '.join(shown)}" + (" .." if len(refused) > len(shown) else "")
+
+
+def _fits(pattern: str, name: str, row: ManifestContig | None, kind: str | None) -> bool:
+    if kind in CLASSES.get(pattern.removeprefix("@"), ()):
+        return True
+    if pattern.startswith("@"):
+        return False
+    if any(sign in pattern for sign in "*?["):
+        return fnmatchcase(name, pattern) or (row is not None and fnmatchcase(row.name, pattern))
+    return pattern in (name, other_spelling(name)) or (row is not None and pattern in (row.name, *row.aliases))

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dnamamba.errors import InputError
+from dnamamba.pipelines.contig_kinds import other_spelling
 from dnamamba.pipelines.store_files import StoreFiles
 from dnamamba.pipelines.store_format import ASIDE, N_BLOCK, Contig, check_assembly_name, decode_plain
 from dnamamba.pipelines.store_metadata import AssemblyMetadata, check_assembly, check_attributes, parse_document
@@ -277,10 +278,10 @@ class Assembly:
         alias: str | None = self.attributes["aliases"].get(name)
         if alias is not None:
             return alias
-        other = name[3:] if name.startswith("chr") else f"chr{name}"
-        if other in self._places and other not in ("M", "MT", "chrM", "chrMT"):
+        other = other_spelling(name)
+        if other in self._places:
             return other
-        near = get_close_matches(name, list(self._places)[:20_000], n=1)
+        near = get_close_matches(name, [*list(self._places)[:20_000], *list(self.attributes["aliases"])[:20_000]], n=1)
         hint = f"; is {near[0]!r} meant?" if near else f"; it has {', '.join(list(self._places)[:5])} .."
         raise InputError(f"{self.name}: no contig {name!r}{hint}")
 
