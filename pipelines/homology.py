@@ -24,6 +24,8 @@ class Locus:
     """Canonical names, sorted, at least one."""
     stated: bool
     """The homologs were stated (in a table or in the contig's name), not guessed from the name."""
+    piece: bool = False
+    """An alternate, patch or unlocalised piece of its chromosome (chr6_GL000251v2_alt): nobody knows of which place."""
 
     def __str__(self) -> str:
         return f"{self.assembly}:{self.contig}"
@@ -42,10 +44,15 @@ class Family:
         return "+".join(self.homologs)
 
     @property
+    def main(self) -> tuple[Locus, ...]:
+        """Its loci but the pieces; all of them where there is nothing else."""
+        return tuple(locus for locus in self.loci if not locus.piece) or self.loci
+
+    @property
     def collinear(self) -> bool:
-        """Each locus is the whole of one homolog, alone in its assembly: a fraction of one is the same place in the
-        others."""
-        return len(self.homologs) == 1 and len({locus.assembly for locus in self.loci}) == len(self.loci)
+        """Each main locus is the whole of one homolog, alone in its assembly: a fraction of one is the same place in
+        the others."""
+        return len(self.homologs) == 1 and len({locus.assembly for locus in self.main}) == len(self.main)
 
 
 def read_homologs(label: str) -> tuple[str, ...]:
@@ -58,24 +65,33 @@ def read_homologs(label: str) -> tuple[str, ...]:
     if label.startswith("hsa"):
         found = re.findall(r"\d+|X|Y|M", label)
         return tuple(sorted({f"chr{number}" for number in found})) or (label,)
-    return tuple(sorted({_canonical(part.strip()) for part in re.split("[+,]", label) if part.strip()}))
+    return tuple(sorted({canonical_name(part.strip()) for part in re.split("[+,]", label) if part.strip()}))
 
 
-def _canonical(name: str) -> str:
+def canonical_name(name: str) -> str:
     """ "7" and "chr7" are chr7; "chr2A" and "chr2b" are chr2, human 2 in two; every other name stands for itself."""
     match = re.fullmatch(r"(?:chr)?(\d{1,2}|X|Y|M|MT)([aAbB]?)", name)
     return f"chr{match[1].removesuffix('T')}" if match else name
 
 
+# UCSC's chr6_GL000251v2_alt, chr6_apd_hap1, chr1_KI270706v1_random, chr1_KN196472v1_fix, and chr1_random of old.
+_PIECE = re.compile(r"(chr(?:\d{1,2}|X|Y)[aAbB]?)_(?:(?:.+_)?(?:random|alt|fix)|.+_hap\d+)", re.IGNORECASE)
+# Whole chromosomes of an assembly in two haplotypes: chr1_hap2, chr1_MATERNAL.
+_HAPLOTYPE = re.compile(r"(chr(?:\d{1,2}|X|Y)[aAbB]?)_(?:hap\d+|mat|pat|maternal|paternal)", re.IGNORECASE)
+
+
 def find_families(
-    sizes: Mapping[str, Mapping[str, int]], homologs: Mapping[str, Mapping[str, str]]
+    sizes: Mapping[str, Mapping[str, int]],
+    homologs: Mapping[str, Mapping[str, str]],
+    known: Mapping[str, Mapping[str, str]] | None = None,
 ) -> tuple[Family, ...]:
     """Group all contigs into families.
 
     Args:
         sizes: assembly -> contig -> bases.
-        homologs: assembly -> contig or pattern -> label (read_homologs); the first that fits counts. A contig without
-            one is known by the suffix of T2T names ("chr5_hap1_hsa6"), else by its own name.
+        homologs: the user's, assembly -> contig or pattern -> label (read_homologs); the first that fits counts.
+        known: of stores and manifests, assembly -> contig -> label; counts where `homologs` says nothing. A contig in
+            neither is known by the suffix of T2T names ("chr5_hap1_hsa6"), else by its own name.
 
     Raises:
         InputError: `homologs` names an assembly or contig that is not there, or an empty label.
@@ -90,8 +106,14 @@ def find_families(
                 raise InputError(
                     f"split.homologs.{assembly}.{pattern}: want a homolog such as hsa5 or hsa17x5, got {label!r}"
                 )
+    known = known or {}
     loci = [
-        _locus(assembly, contig, length, _label(contig, homologs.get(assembly, {})))
+        _locus(
+            assembly,
+            contig,
+            length,
+            _label(contig, homologs.get(assembly, {})) or known.get(assembly, {}).get(contig),
+        )
         for assembly, contigs in sizes.items()
         for contig, length in contigs.items()
     ]
@@ -127,7 +149,10 @@ def _locus(assembly: str, contig: str, length: int, label: str | None) -> Locus:
         label = suffix[1] if suffix else None
     if label is not None:
         return Locus(assembly, contig, length, read_homologs(label), True)
-    return Locus(assembly, contig, length, (_canonical(contig),), False)
+    if piece := _PIECE.fullmatch(contig):
+        return Locus(assembly, contig, length, (canonical_name(piece[1]),), False, piece=True)
+    haplotype = _HAPLOTYPE.fullmatch(contig)
+    return Locus(assembly, contig, length, (canonical_name(haplotype[1] if haplotype else contig),), False)
 
 
 def _some(names: Sequence[str] | Mapping[str, object]) -> str:

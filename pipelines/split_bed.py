@@ -1,7 +1,8 @@
 """A split written as BED: contig, start, end and, in the fourth column, the part. HyenaDNA's and Basenji's files read
 as they are."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
@@ -21,13 +22,16 @@ class BedInterval(NamedTuple):
     part: str
 
 
-def read_split_bed(path: Path, sizes: Mapping[str, int]) -> list[BedInterval]:
+def read_split_bed(
+    path: Path, sizes: Mapping[str, int], resolve: Callable[[str], str] | None = None
+) -> list[BedInterval]:
     """Read and check a BED file of a split, tabs or blanks between columns; comments, track and browser lines are
     passed over.
 
     Args:
         path: of the file.
         sizes: contig -> bases of the genome that the file speaks of.
+        resolve: turns an alias into the contig's name; raises InputError where there is none.
 
     Raises:
         InputError: with the line's number: too few columns, no number, an unknown part or contig, an interval that is
@@ -40,7 +44,7 @@ def read_split_bed(path: Path, sizes: Mapping[str, int]) -> list[BedInterval]:
     except UnicodeDecodeError:
         raise InputError(f"split.bed: {path}: not a text file") from None
     found = [
-        _read_line(f"{path}, line {number}", number, line, sizes)
+        _read_line(f"{path}, line {number}", number, line, sizes, resolve)
         for number, line in enumerate(lines, 1)
         if line.strip() and not line.startswith(("#", "track", "browser"))
     ]
@@ -49,7 +53,9 @@ def read_split_bed(path: Path, sizes: Mapping[str, int]) -> list[BedInterval]:
     return found
 
 
-def _read_line(where: str, number: int, line: str, sizes: Mapping[str, int]) -> BedInterval:
+def _read_line(
+    where: str, number: int, line: str, sizes: Mapping[str, int], resolve: Callable[[str], str] | None
+) -> BedInterval:
     columns = line.split("\t") if "\t" in line else line.split()
     if len(columns) < 4:
         raise InputError(f"{where}: want contig, start, end and train, valid or test; got {line.strip()!r}")
@@ -58,6 +64,9 @@ def _read_line(where: str, number: int, line: str, sizes: Mapping[str, int]) -> 
         raise InputError(f"{where}: want whole numbers for start and end, got {first!r} and {last!r}")
     if part.lower() not in PART_NAMES:
         raise InputError(f"{where}: want train, valid or test in the fourth column, got {part!r}")
+    if contig not in sizes and resolve is not None:
+        with suppress(InputError):  # the message below names the line
+            contig = resolve(contig)
     if contig not in sizes:
         near = get_close_matches(contig, sizes, n=1)
         hint = f"; is {near[0]!r} meant?" if near else f"; it has {', '.join(list(sizes)[:8])}"

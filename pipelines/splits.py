@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -11,8 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnamamba.errors import InputError
-from dnamamba.pipelines.homology import Family, Locus, find_families
+from dnamamba.pipelines.contig_names import homologs_of
+from dnamamba.pipelines.homology import Family, find_families
+from dnamamba.pipelines.homology_check import refuse_parted_families
 from dnamamba.pipelines.split_bed import merge_intervals, read_split_bed
+from dnamamba.pipelines.split_contig import part_of_contigs
 
 Part = Literal["train", "valid", "test"]
 PARTS: tuple[Part, ...] = ("train", "valid", "test")
@@ -28,11 +30,14 @@ class AssemblyLike(Protocol):
     name: str
 
     @property
-    def sizes(self) -> Mapping[str, int]: ...
+    def attributes(self) -> Mapping[str, Any]: ...
+    @property
+    def sizes(self) -> dict[str, int]: ...
     @property
     def fingerprint(self) -> str: ...
     def __getitem__(self, key: tuple[str, slice]) -> NDArray[np.uint8]: ...
     def n_count(self, contig: str) -> NDArray[np.uint16]: ...
+    def resolve(self, name: str) -> str: ...
 
 
 class SplitRegion(NamedTuple):
@@ -65,7 +70,8 @@ class SplitConfig:
     bed: tuple[str, ...] = ()
     """bed: files with train, valid or test in the fourth column; "assembly=file" where there are several assemblies."""
     homologs: dict[str, dict[str, str]] = field(default_factory=dict)
-    """assembly -> contig or pattern -> homolog: a name that several genomes share, such as hsa5, hsa17x5 or ENm001."""
+    """assembly -> contig or pattern -> homolog: a name that several genomes share, such as hsa5, hsa17x5 or ENm001.
+    Those of genomes made from a manifest are known."""
 
     def __post_init__(self) -> None:
         for key in ("valid_fraction", "test_fraction"):
@@ -147,27 +153,41 @@ def plan_splits(assemblies: Sequence[AssemblyLike], config: SplitConfig) -> Spli
             would come to lie in different parts.
     """
     sizes = {assembly.name: dict(assembly.sizes) for assembly in assemblies}
-    if len(sizes) < len(assemblies):
-        names = [assembly.name for assembly in assemblies]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InputError(
-            f"assembly {twice!r} is there twice; each must have a name of its own, so that a split can name it"
-        )
-    families = find_families(sizes, config.homologs)
+    families = families_of(assemblies, config.homologs)
     if config.method == "fraction":
         labelled = _by_fraction(families, config)
     elif config.method == "contig":
-        labelled = _by_contig(families, config)
+        resolve = {assembly.name: assembly.resolve for assembly in assemblies}
+        parted = part_of_contigs(families, {"valid": config.valid, "test": config.test}, resolve)
+        labelled = [(part, SplitRegion(one.assembly, one.contig, 0, one.length)) for part, one in parted if one.length]
     else:
-        labelled = _by_bed(sizes, config)
+        labelled = _by_bed(assemblies, config)
     order = {(name, contig): i for i, (name, contig) in enumerate((n, c) for n, cs in sizes.items() for c in cs)}
     labelled.sort(key=lambda one: (order[one[1].assembly, one[1].contig], one[1].start))
     parts: dict[str, tuple[SplitRegion, ...]] = {
         part: tuple(region for label, region in labelled if label == part) for part in PARTS
     }
-    _refuse_leaks(families, parts)
+    refuse_parted_families(families, labelled)
     _refuse_empty(parts, sizes, config)
     return Splits(parts, {assembly.name: assembly.fingerprint for assembly in assemblies})
+
+
+def families_of(
+    assemblies: Sequence[AssemblyLike], homologs: Mapping[str, Mapping[str, str]] | None = None
+) -> tuple[Family, ...]:
+    """Group the contigs of all assemblies by homology: the user's table, else the stores' own, else names.
+
+    Raises:
+        InputError: two assemblies of one name, or as find_families.
+    """
+    names = [assembly.name for assembly in assemblies]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(
+            f"assembly {twice!r} is there twice; each must have a name of its own, so that a split can name it"
+        )
+    sizes = {assembly.name: assembly.sizes for assembly in assemblies}
+    return find_families(sizes, homologs or {}, {assembly.name: homologs_of(assembly) for assembly in assemblies})
 
 
 Labelled = list[tuple[str, SplitRegion]]
@@ -178,23 +198,26 @@ def _whole(part: str, family: Family) -> Labelled:
 
 
 def _shortest(family: Family) -> int:
-    return min(locus.length for locus in family.loci)
+    return min(locus.length for locus in family.main)
 
 
 def _by_fraction(families: Sequence[Family], config: SplitConfig) -> Labelled:
-    """Cut every contig at the same fractions; families too short or too unlike for that go to one part whole."""
+    """Cut every contig at the same fractions; families too short or too unlike for that go to one part whole.
+
+    Pieces of a chromosome that is cut are left out: which part they are homologous to is not known.
+    """
     labelled: Labelled = []
     short = [_shortest(family) < WHOLE_BELOW for family in families]
     deal = sum(short) >= 3
     uncut = [family for family, is_short in zip(families, short, strict=True) if deal and is_short]
     for family in (family for family, is_short in zip(families, short, strict=True) if not (deal and is_short)):
-        spread = max(locus.length for locus in family.loci) - _shortest(family)
+        spread = max(locus.length for locus in family.main) - _shortest(family)
         held = [fraction * _shortest(family) for fraction in (config.valid_fraction, config.test_fraction) if fraction]
         margin = max(min(config.margin, int(min(held, default=0) / 4)), spread)
         if not family.collinear or (held and 2 * margin > min(held)):
             uncut.append(family)
             continue
-        for locus in family.loci:
+        for locus in family.main:
             to_valid = round(locus.length * (1 - config.valid_fraction - config.test_fraction))
             to_test = round(locus.length * (1 - config.test_fraction))
             after_train = margin if to_valid < to_test else 0
@@ -236,86 +259,27 @@ def _deal_whole(families: Sequence[Family], config: SplitConfig) -> Labelled:
     return labelled
 
 
-def _by_contig(families: Sequence[Family], config: SplitConfig) -> Labelled:
-    wanted: dict[str, tuple[str, ...]] = {"valid": config.valid, "test": config.test}
-    unused = {(part, pattern) for part, patterns in wanted.items() for pattern in patterns}
-    labelled: Labelled = []
-    for locus in (locus for family in families for locus in family.loci):
-        matched = [
-            (part, pattern) for part, patterns in wanted.items() for pattern in patterns if _matches(locus, pattern)
-        ]
-        unused.difference_update(matched)
-        if len({part for part, _ in matched}) > 1:
-            raise InputError(
-                f"split.valid and split.test: {locus} matches both, {matched[0][1]!r} and {matched[-1][1]!r}"
-            )
-        part = matched[0][0] if matched else "train"
-        if locus.length:
-            labelled.append((part, SplitRegion(locus.assembly, locus.contig, 0, locus.length)))
-    for part, pattern in sorted(unused):
-        raise InputError(f"split.{part}: {pattern!r} matches no contig; there are {_contigs(families)}")
-    return labelled
-
-
-def _matches(locus: Locus, pattern: str) -> bool:
-    if fnmatchcase(str(locus), pattern):  # "gorGor6:chr4"
-        return True
-    # "chr7" means human 7: a chimpanzee contig of that name with stated homologs is another chromosome.
-    names = locus.homologs if locus.stated else (*locus.homologs, locus.contig)
-    return any(fnmatchcase(name, pattern) for name in names)
-
-
-def _by_bed(sizes: Mapping[str, Mapping[str, int]], config: SplitConfig) -> Labelled:
+def _by_bed(assemblies: Sequence[AssemblyLike], config: SplitConfig) -> Labelled:
+    by_name = {assembly.name: assembly for assembly in assemblies}
     files: dict[str, Path] = {}
     for entry in config.bed:
         assembly, equals, path = entry.partition("=")
-        if equals and assembly in sizes:
+        if equals and assembly in by_name:
             files[assembly] = Path(path)
-        elif len(sizes) == 1:
-            files[next(iter(sizes))] = Path(entry)
+        elif len(by_name) == 1:
+            files[next(iter(by_name))] = Path(entry)
         else:
             raise InputError(
-                f"split.bed: {entry!r}: with several assemblies want assembly=file, one of {', '.join(sizes)}"
+                f"split.bed: {entry!r}: with several assemblies want assembly=file, one of {', '.join(by_name)}"
             )
-    missing = [assembly for assembly in sizes if assembly not in files]
+    missing = [assembly for assembly in by_name if assembly not in files]
     if missing:
         raise InputError(f"split.bed: no file for assembly {missing[0]!r}; want {missing[0]}=FILE.bed")
     return [
         (one.part, SplitRegion(assembly, one.contig, one.start, one.end))
         for assembly, path in files.items()
-        for one in merge_intervals(path, read_split_bed(path, sizes[assembly]))
+        for one in merge_intervals(path, read_split_bed(path, by_name[assembly].sizes, by_name[assembly].resolve))
     ]
-
-
-def _refuse_leaks(families: Sequence[Family], parts: Mapping[str, Sequence[SplitRegion]]) -> None:
-    """Homologous sequence must not be both trained on and held out, nor be in both held-out parts."""
-    placed: dict[tuple[str, str], list[tuple[str, float, float]]] = {}
-    for part, regions in parts.items():
-        for region in regions:
-            placed.setdefault((region.assembly, region.contig), []).append((part, region.start, region.end))
-    for family in families:
-        if len(family.loci) == 1:
-            continue
-        longest = max(locus.length for locus in family.loci)
-        spread = longest - min(locus.length for locus in family.loci)
-        rows = []
-        for locus in family.loci:
-            for part, start, end in placed.get((locus.assembly, locus.contig), ()):
-                # Along a collinear family places compare as fractions of the contig; else any two may be one.
-                scale = longest / locus.length
-                rows.append((start * scale, end * scale, part, locus) if family.collinear else (0.0, 1.0, part, locus))
-        rows.sort(key=lambda row: row[:3])
-        reach: dict[str, tuple[float, Locus]] = {}
-        for start, end, part, locus in rows:
-            for other, (until, whose) in reach.items():
-                if other != part and whose != locus and start < until - spread * family.collinear:
-                    raise InputError(
-                        f"split: {locus} is {part} where {whose}, its homolog ({family.name}), is {other}: the same "
-                        "sequence in both; "
-                        f"put {family.name} into one part in every species"
-                    )
-            if part not in reach or reach[part][0] < end:
-                reach[part] = (end, locus)
 
 
 def _refuse_empty(
@@ -336,8 +300,3 @@ def _refuse_empty(
                 f"split: the {part} part is empty ({rule}; contigs: {shown}); name contigs or a BED file that leave "
                 "it some"
             )
-
-
-def _contigs(families: Sequence[Family]) -> str:
-    names = [str(locus) for family in families for locus in family.loci]
-    return ", ".join(names[:8]) + (f" and {len(names) - 8:,} more" if len(names) > 8 else "")

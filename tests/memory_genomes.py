@@ -4,12 +4,15 @@ import hashlib
 
 import numpy as np
 
+from dnamamba.errors import InputError
+
 
 class MemoryGenome:
     """An assembly whose contigs are arrays."""
 
     def __init__(self, name, contigs):
         self.name = name
+        self.attributes = {}
         self.contigs = {contig: np.asarray(sequence, dtype=np.uint8) for contig, sequence in contigs.items()}
 
     @property
@@ -24,6 +27,11 @@ class MemoryGenome:
         contig, where = key
         assert 0 <= where.start <= where.stop <= len(self.contigs[contig]), f"{key}: outside the contig"
         return self.contigs[contig][where]
+
+    def resolve(self, name):
+        if name not in self.contigs:
+            raise InputError(f"{self.name}: no contig {name!r}")
+        return name
 
     def n_count(self, contig):
         unknown = np.isin(self.contigs[contig], [ord("N"), ord("n")])

@@ -18,7 +18,12 @@ class Sizes:
     """An assembly of which only names and lengths are known."""
 
     def __init__(self, name, sizes):
-        self.name, self.sizes, self.fingerprint = name, sizes, f"digest of {name}"
+        self.name, self.sizes, self.fingerprint, self.attributes = name, sizes, f"digest of {name}", {}
+
+    def resolve(self, name):
+        if name not in self.sizes:
+            raise InputError(f"{self.name}: no contig {name!r}")
+        return name
 
 
 def _where(splits, part):
