@@ -2,12 +2,14 @@
 
 import os
 import sys
+import warnings
 from importlib import import_module
+from typing import Any
 
 import click
 
 from dnamamba import __version__
-from dnamamba.errors import InputError
+from dnamamba.errors import InputError, InputWarning
 
 # Each command is a module of dnamamba/commands that loads when it is used; the line is what `dnamamba --help` shows.
 COMMANDS = {
@@ -39,10 +41,21 @@ def cli() -> None:
     """Byte-level Mamba for genomes: ingest, pretrain, evaluate."""
 
 
+def _show_warning(
+    message: Warning | str, category: type[Warning], file: str, line: int, *_: object, shown: Any = warnings.showwarning
+) -> None:
+    """Ours in one line, as errors are; a library's as Python does."""
+    if issubclass(category, InputWarning):
+        print(f"dnamamba: warning: {message}", file=sys.stderr)
+    else:
+        shown(message, category, file, line)
+
+
 def main() -> None:
     """Run the command line; an error the user can act on is one line on stderr and exit code 1."""
     # torch's idle threads would spin against the threads of the compiled scan. Read when torch is first imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    warnings.showwarning = _show_warning
     try:
         cli(prog_name="dnamamba")
     except InputError as error:

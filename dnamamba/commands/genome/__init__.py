@@ -5,6 +5,7 @@ import click
 from dnamamba.commands.genome.export import export
 from dnamamba.commands.genome.info import info
 from dnamamba.commands.genome.ingest import ingest
+from dnamamba.commands.genome.list import list_genomes
 from dnamamba.commands.genome.simulate import simulate
 from dnamamba.commands.genome.verify import verify
 
@@ -14,5 +15,5 @@ def genome() -> None:
     """Genomes: from FASTA or 2bit into a Zarr store, and back."""
 
 
-for command in (ingest, simulate, info, verify, export):
+for command in (list_genomes, ingest, simulate, info, verify, export):
     genome.add_command(command)
