@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from dnamamba.errors import InputError, InputWarning
+from dnamamba.pipelines.alias_files import aliases_by
 from dnamamba.pipelines.manifest import Manifest, ManifestContig, find_manifest
 
 
@@ -69,30 +70,32 @@ def check_length(name: str, length: int, row: ManifestContig, manifest: Manifest
         )
 
 
-def named(
-    attributes: Mapping[str, Any], manifest: Manifest | None, assembly: str, sizes: Mapping[str, int], label: str
-) -> dict[str, Any]:
-    """Complete an assembly's attributes by what its manifest says of its contigs.
+def named(attributes: Mapping[str, Any], assembly: str, sizes: Mapping[str, int], label: str) -> dict[str, Any]:
+    """Complete an assembly's attributes by the other names and the homologs of its contigs.
 
     Args:
-        attributes: with `aliases`, which go before the manifest's, and `simulated`.
-        manifest: that the assembly must fit; None: the one of its name, if there is one and if it fits.
+        attributes: of the assembly, among them `simulated`; `aliases`, {alias: contig}, go before all others; then come
+            `synonyms`, the rows of a table, and `manifest`, which the contigs must fit. Without a manifest it is that
+            of the assembly's name, where there is one and it fits.
         assembly: its name.
         sizes: name -> bases of its contigs.
         label: the source's name in messages.
 
     Returns:
-        The attributes `aliases`, `homologs` and `manifest` (the name of the one that was used, or None).
+        The attributes without `synonyms`, with all `aliases`, the `homologs`, and in `manifest` the name of the one
+        that was used, or None.
 
     Raises:
-        InputError: the assembly does not fit `manifest`, or an alias is the name of another contig. Where it does not
-            fit the manifest that its name suggests, a warning is given and that manifest left alone.
+        InputError: the assembly does not fit `manifest` or `synonyms`, or an alias is the name of another contig. Where
+            it does not fit the manifest that its name suggests, a warning is given and that manifest left alone.
     """
-    aliases = {alias: name for alias, name in attributes["aliases"].items() if name in sizes and alias != name}
-    for alias, name in aliases.items():
+    given = {alias: name for alias, name in attributes["aliases"].items() if name in sizes and alias != name}
+    for alias, name in given.items():
         if alias in sizes:
             raise InputError(f"alias {alias!r} of contig {name!r} is the name of another contig; leave it out")
-    known = manifest
+    rows = attributes.get("synonyms", ())
+    tabled = aliases_by(rows, sizes) if rows else {}
+    manifest = known = attributes.get("manifest")
     if known is None and not attributes["simulated"]:
         known = find_manifest(assembly)
     try:
@@ -105,7 +108,8 @@ def named(
         )
         known, matched = None, {}
     return {
-        "aliases": {**aliases_of(matched, sizes), **aliases},
+        **{key: value for key, value in attributes.items() if key != "synonyms"},
+        "aliases": {**aliases_of(matched, sizes), **tabled, **given},
         "homologs": {name: row.homolog for name, row in matched.items() if row.homolog is not None},
         "manifest": known.name if known is not None else None,
     }
