@@ -23,9 +23,14 @@ def _t24u(digest: bytes) -> str:
     return urlsafe_b64encode(digest[:24]).decode("ascii")
 
 
-def crc32c(data: npt.NDArray[np.uint8] | bytes) -> int:
-    """CRC-32C (Castagnoli), the checksum that Zarr v3 uses too. The array must be contiguous."""
-    return int(google_crc32c.value(data))
+def crc32c(data: npt.NDArray[np.uint8] | bytes, before: int = 0) -> int:
+    """CRC-32C (Castagnoli), the checksum that Zarr v3 uses too. The array must be contiguous.
+
+    Args:
+        data: the bytes.
+        before: the checksum of those that came before them.
+    """
+    return int(google_crc32c.extend(before, data))
 
 
 class SequenceDigester:

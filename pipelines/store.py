@@ -6,19 +6,37 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from dnamamba.errors import InputError
 from dnamamba.pipelines.contig_kinds import other_spelling
+from dnamamba.pipelines.packed_sequence import PackedSequence, RunTable, check_rows
 from dnamamba.pipelines.store_files import StoreFiles
-from dnamamba.pipelines.store_format import ASIDE, N_BLOCK, Contig, check_assembly_name, decode_plain
-from dnamamba.pipelines.store_metadata import AssemblyMetadata, check_assembly, check_attributes, parse_document
+from dnamamba.pipelines.store_format import (
+    ASIDE,
+    COLUMNS,
+    N_BLOCK,
+    RUNS,
+    SMALL,
+    Contig,
+    array_of,
+    check_assembly_name,
+    decode_plain,
+)
+from dnamamba.pipelines.store_metadata import (
+    AssemblyMetadata,
+    check_assembly,
+    check_attributes,
+    check_layout,
+    parse_document,
+)
 from dnamamba.pipelines.store_sequence import Bases, MappedSequence, RemoteSequence
 
-_SMALL = {"crc32c": "<u4", "n_count": "<u2"}
+if TYPE_CHECKING:
+    from dnamamba.pipelines.store_windows import SequenceWindow
 
 
 class GenomeStore:
@@ -146,15 +164,22 @@ class Assembly:
             raise InputError(f"{self._where}: this assembly was replaced while it was in use; open the store again")
 
     def _read_metadata(self, group: bytes) -> AssemblyMetadata:
-        names = ("sequence", *_SMALL)
-        documents = {name: parse_document(self._read(f"{name}/zarr.json"), f"{self._where}/{name}") for name in names}
-        return check_assembly(parse_document(group, self._where), documents["sequence"], documents, self._where)
+        document = parse_document(group, self._where)
+        layout = check_layout(document, self._where)
+        names = (array_of(layout), *SMALL, *(RUNS if layout == "packed" else ()))
+        arrays = {
+            name: parse_document(
+                self._read(f"{name}/zarr.json", f" (layout {layout!r} has it)"), f"{self._where}/{name}"
+            )
+            for name in names
+        }
+        return check_assembly(document, arrays, self._where)
 
-    def _read(self, path: str) -> bytes:
+    def _read(self, path: str, why: str = "") -> bytes:
         try:
             return self._files.read(f"{self.name}/{path}")
         except FileNotFoundError:
-            raise InputError(f"{self._where}/{path}: missing; ingest this assembly again") from None
+            raise InputError(f"{self._where}/{path}: missing{why}; ingest this assembly again") from None
 
     @property
     def _identity(self) -> str:
@@ -182,18 +207,45 @@ class Assembly:
         return {contig.name: contig.length for contig in self.contigs}
 
     @property
+    def aliases(self) -> dict[str, str]:
+        """Other name -> contig; `resolve` knows these, and names with and without "chr"."""
+        return dict(self.attributes["aliases"])
+
+    @property
+    def homologs(self) -> dict[str, str]:
+        """Contig -> human homolog (hsa3, hsa17x5), as the manifest said when it was ingested."""
+        return dict(self.attributes.get("homologs", {}))
+
+    @property
     def chunk(self) -> int:
         """Bases in a chunk, the unit that has a checksum."""
         return self._metadata.layout.chunk
 
     @cached_property
-    def sequence(self) -> MappedSequence | RemoteSequence:
-        """The array all contigs lie in, addressed by offset; `__getitem__` is the way to read contigs."""
-        layout, span, checksums = self._metadata.layout, self._metadata.span, self._crc32c
-        folder = self._files.local
+    def sequence(self) -> MappedSequence | RemoteSequence | PackedSequence:
+        """The span all contigs lie in, addressed by offset; `__getitem__` is the way to read contigs."""
+        facts, checksums, folder = self._metadata, self._crc32c, self._files.local
+        array, layout = array_of(facts.layout_name), facts.layout.in_bytes(facts.layout_name)
+        size = facts.span // facts.layout.chunk * layout.chunk
+        stored: MappedSequence | RemoteSequence
         if folder is not None:
-            return MappedSequence(folder / self.name / "sequence", layout, span, checksums, self.describe_chunk)
-        return RemoteSequence(f"{self._where}/sequence", layout, span, checksums, self.describe_chunk)
+            stored = MappedSequence(folder / self.name / array, layout, size, checksums, self.describe_chunk)
+        else:
+            stored = RemoteSequence(f"{self._where}/{array}", layout, size, checksums, self.describe_chunk)
+        if facts.layout_name == "raw":
+            return stored
+        tables = [self._run_table(name) for name in ("case", "other")]
+        return PackedSequence(stored, *tables, self._rows, self.chunk, checksums, self.describe_chunk)
+
+    def _run_table(self, name: str) -> RunTable:
+        shape = (self._metadata.lengths[name], *([COLUMNS[name]] if name in COLUMNS else []))
+        return RunTable(self._files, f"{self.name}/{name}/c/{'/'.join('0' * len(shape))}", RUNS[name], shape)
+
+    @property
+    def _rows(self) -> npt.NDArray[np.int64]:
+        lengths, where = self._metadata.lengths, f"{self._where}/runs"
+        rows = decode_plain(self._read("runs/c/0/0"), RUNS["runs"], 2 * lengths["runs"], where).reshape(-1, 2)
+        return check_rows(rows, self.chunk, lengths["case"], lengths["other"], where)
 
     @cached_property
     def _crc32c(self) -> npt.NDArray[np.uint32]:
@@ -204,7 +256,7 @@ class Assembly:
         return self._small("n_count", self._metadata.span // N_BLOCK)
 
     def _small(self, name: str, length: int) -> npt.NDArray[Any]:
-        return decode_plain(self._read(f"{name}/c/0"), _SMALL[name], length, f"{self._where}/{name}")
+        return decode_plain(self._read(f"{name}/c/0"), SMALL[name], length, f"{self._where}/{name}")
 
     def __getitem__(self, key: str | tuple[str, slice]) -> Bases:
         """Read bases of one contig.
@@ -246,6 +298,13 @@ class Assembly:
         length = self._places[self.resolve(name)][1]
         for start in range(0, length, size):
             yield self[name, start : min(start + size, length)]
+
+    def windows(self, length: int, **options: Any) -> "Iterator[SequenceWindow]":
+        """Walk over the genome in windows of `length` bases: contig, start and bases of each. Arguments, what they do
+        and errors: `dnamamba.pipelines.store_windows.walk_windows`."""
+        from dnamamba.pipelines.store_windows import walk_windows  # it knows of splits, which reading need not load
+
+        return walk_windows(self, length, **options)
 
     def n_count(self, name: str) -> npt.NDArray[np.uint16]:
         """How many of each 1,024 bases of a contig are N or n, uint16 [ceil(length / 1024)].
@@ -292,8 +351,8 @@ class Assembly:
         contig = [contig for contig in self.contigs if contig.length][max(at, 0)]
         start = first - contig.offset
         last = min(start + self.chunk, contig.length)
-        shard = first // self._metadata.layout.shard
-        return f"{self._where}/sequence/c/{shard}: contig {contig.name!r}, bases {start + 1:,} to {last:,}"
+        shard = f"{array_of(self._metadata.layout_name)}/c/{first // self._metadata.layout.shard}"
+        return f"{self._where}/{shard}: contig {contig.name!r}, bases {start + 1:,} to {last:,}"
 
 
 def local_folder(location: str | os.PathLike[str]) -> Path:

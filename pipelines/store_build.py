@@ -4,20 +4,22 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from dnamamba import __version__
 from dnamamba.errors import InputError
+from dnamamba.pipelines.contig_names import named
 from dnamamba.pipelines.ingest_source import peek
 from dnamamba.pipelines.sources import ContigStream
 from dnamamba.pipelines.store_format import (
     FORMAT,
-    LAYOUT,
     VERSION,
     Contig,
+    Layout,
+    LayoutName,
     choose_layout,
     group_document,
     to_json,
@@ -31,6 +33,23 @@ Progress = Callable[[str, int, int | None], None]
 """Called after each block with the contig's name, the bases done so far, and the bases in all (None: not known)."""
 
 
+class Interrupted(InputError):
+    """Something outside stopped an ingest: what is finished waits for `resume`."""
+
+
+class ContigWriter(Protocol):
+    """Where a contig's bases go; `AssemblyWriter` says what each method does."""
+
+    @property
+    def layout(self) -> Layout: ...
+
+    def place(self, length: int) -> int: ...
+
+    def write(self, offset: int, data: npt.NDArray[np.uint8]) -> None: ...
+
+    def add(self, contig: Contig, checksums: npt.NDArray[Any], n_counts: npt.NDArray[Any]) -> None: ...
+
+
 def build(
     place: Workplace,
     contigs: Iterable[ContigStream],
@@ -38,7 +57,10 @@ def build(
     label: str,
     attributes: Callable[[], dict[str, Any]],
     header: dict[str, Any],
+    layout: LayoutName = "raw",
     lengths: Sequence[int] | None = None,
+    complete: bool = True,
+    fill: Callable[[AssemblyWriter], None] | None = None,
     resume: bool = False,
     jobs: int | None = None,
     progress: Progress | None = None,
@@ -51,31 +73,37 @@ def build(
         label: the source's name in messages.
         attributes: asked at the end; may raise InputError.
         header: what a later ingest must have in common to go on with this one; `source` None when none can.
-        lengths: of all contigs, where they are known before.
+        layout: how the bases are stored.
+        lengths: of the contigs, where they are known before.
+        complete: whether `lengths` are those of all contigs.
+        fill: puts the contigs into the writer when others do the work; `contigs` is not read then.
         resume: go on with what an interrupted ingest left.
         jobs: threads; by default one a core.
         progress: see `Progress`.
 
     Raises:
         InputError: what the source or `attributes` raise, two contigs of one name, no bases at all. Nothing is left
-            aside then; after a KeyboardInterrupt or a kill the finished contigs wait for `resume`.
+            aside then; after an interruption or a kill the finished contigs wait for `resume`.
     """
     header = {"version": VERSION, **header}
-    writer = AssemblyWriter.resume(place.new, header) if resume else None
+    writer = AssemblyWriter.resume(place.new, header, layout) if resume else None
     try:
         if writer is None:
             place.clear()
-            known, complete = lengths, True
+            known = lengths
             if known is None:
                 known, complete, contigs = peek(contigs)
-            writer = AssemblyWriter.start(place.new, choose_layout(known, complete=complete), header)
+            writer = AssemblyWriter.start(place.new, choose_layout(known, complete=complete), header, layout)
         with writer, Lanes(jobs if jobs is not None else os.cpu_count() or 1) as lanes:
             total = None if lengths is None else sum(lengths)
-            _fill(writer, lanes, contigs, label, progress and (lambda name, done: progress(name, done, total)))
-            writer.finish({**_common(place, writer), **_fitting(attributes(), writer)})
+            if fill is not None:
+                fill(writer)
+            else:
+                _fill(writer, lanes, contigs, label, progress and (lambda name, done: progress(name, done, total)))
+            writer.finish({**_common(place, writer), **_fitting(attributes(), writer, place.final.name, label)})
         _make_root(place)
         place.publish()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Interrupted):
         if header["source"] is None:  # it cannot be read a second time: nothing can go on with this
             place.clear()
         raise
@@ -98,7 +126,7 @@ def _fill(
             raise InputError(f"{label}: two contigs are named {contig.name!r}; rename one")
         names.add(contig.name)
         check_header(contig.name, contig.description, label)
-        done += _take(contig, writer, lanes, label, progress and partial(_tick, progress, contig.name, done))
+        done += take_contig(contig, writer, lanes, label, progress and partial(_tick, progress, contig.name, done))
     if done == 0:
         raise InputError(f"{label}: holds no bases; a FASTA or 2bit file with sequence is wanted")
 
@@ -114,9 +142,9 @@ def _remaining(contigs: Iterable[ContigStream], finished: Sequence[Contig], labe
             raise InputError(f"{label}: contig {contig.name!r} stands where {before.name!r} was; run without --resume")
 
 
-def _take(
+def take_contig(
     contig: ContigStream,
-    writer: AssemblyWriter,
+    writer: ContigWriter,
     lanes: Lanes,
     label: str,
     tick: Callable[[int], None] | None,
@@ -161,7 +189,7 @@ def _tick(progress: Callable[[str, int], None], name: str, before: int, bases: i
     progress(name, before + bases)
 
 
-def _write(writer: AssemblyWriter, offset: int, blocks: list[npt.NDArray[np.uint8]]) -> None:
+def _write(writer: ContigWriter, offset: int, blocks: list[npt.NDArray[np.uint8]]) -> None:
     for block in blocks:
         writer.write(offset, block)
         offset += len(block)
@@ -173,7 +201,7 @@ def _common(place: Workplace, writer: AssemblyWriter) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "version": VERSION,
-        "layout": LAYOUT,
+        "layout": writer.layout_name,
         "assembly": place.final.name,
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)),
         "package_version": __version__,
@@ -183,14 +211,9 @@ def _common(place: Workplace, writer: AssemblyWriter) -> dict[str, Any]:
     }
 
 
-def _fitting(attributes: dict[str, Any], writer: AssemblyWriter) -> dict[str, Any]:
-    """The attributes with the aliases that belong to these contigs."""
-    names = {contig.name for contig in writer.contigs}
-    aliases = {alias: name for alias, name in attributes["aliases"].items() if name in names and alias != name}
-    for alias, name in aliases.items():
-        if alias in names:
-            raise InputError(f"alias {alias!r} of contig {name!r} is the name of another contig; leave it out")
-    return {**attributes, "aliases": aliases}
+def _fitting(attributes: dict[str, Any], writer: AssemblyWriter, assembly: str, label: str) -> dict[str, Any]:
+    """The attributes with all names of these contigs."""
+    return named(attributes, assembly, {contig.name: contig.length for contig in writer.contigs}, label)
 
 
 def _make_root(place: Workplace) -> None:

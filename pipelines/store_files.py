@@ -46,6 +46,26 @@ class StoreFiles:
             raise InputError(f"{self}/{path}: cannot be read ({error})") from None
         return data
 
+    def read_range(self, path: str, start: int, stop: int) -> bytes:
+        """Read bytes [start, stop) of a file of the store; fewer when it ends before.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            InputError: the address cannot be reached.
+        """
+        try:
+            if self.local is not None:
+                with (self.local / path).open("rb") as file:
+                    file.seek(start)
+                    return file.read(stop - start)
+            filesystem, root = self._connect()
+            data: bytes = filesystem.cat_file(f"{root}/{path}", start=start, end=stop)
+        except (FileNotFoundError, NotADirectoryError):
+            raise FileNotFoundError(path) from None
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self}/{path}: cannot be read ({error})") from None
+        return data
+
     def folders(self) -> list[str]:
         """Names of the folders that hold a zarr.json, sorted.
 

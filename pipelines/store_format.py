@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,12 @@ from dnamamba.pipelines.digests import crc32c, fingerprint
 
 FORMAT = "dnamamba-genome-store"
 VERSION = 1
-LAYOUT = "raw"
+LayoutName = Literal["raw", "packed"]
+LAYOUTS: tuple[LayoutName, ...] = get_args(LayoutName)
+BASES_PER_BYTE = {"raw": 1, "packed": 4}  # of the array that holds the bases
+SMALL = {"crc32c": "<u4", "n_count": "<u2"}  # arrays of every layout, each in one chunk
+RUNS = {"case": "<u2", "other": "<u2", "runs": "<u8"}  # and those of `packed` alone
+COLUMNS = {"other": 3, "runs": 2}  # of those that have two axes
 ASIDE = ".ingest"  # folder of the store where half-made assemblies lie, unseen by readers
 N_BLOCK = 1024  # bases that one entry of n_count covers
 CHUNK_BITS = range(10, 17)  # a chunk holds 2**10 .. 2**16 bases
@@ -58,6 +63,10 @@ class Layout:
         """The chunk border behind a contig."""
         return offset + _up(length, self.chunk)
 
+    def in_bytes(self, name: LayoutName) -> "Layout":
+        """The same sizes in bytes, as the array that holds the bases has them."""
+        return Layout(self.chunk // BASES_PER_BYTE[name], self.shard // BASES_PER_BYTE[name])
+
 
 def _up(value: int, multiple: int) -> int:
     return -(-value // multiple) * multiple
@@ -84,6 +93,23 @@ def choose_layout(lengths: Sequence[int], *, complete: bool) -> Layout:
     return Layout(chunk, min(1 << SHARD_BITS, max(chunk, 1 << max(padded - 1, 0).bit_length())))
 
 
+def array_of(name: LayoutName) -> str:
+    """The array that holds the bases."""
+    return "sequence" if name == "raw" else "packed"
+
+
+def check_layout_name(name: str) -> LayoutName:
+    """Return the name when it is that of a layout.
+
+    Raises:
+        InputError: it is none.
+    """
+    for known in LAYOUTS:
+        if name == known:
+            return known
+    raise InputError(f"layout {name!r}: want {' or '.join(LAYOUTS)}")
+
+
 def check_assembly_name(name: str) -> str:
     """Return the name when it may stand as a folder of the store.
 
@@ -108,8 +134,9 @@ def group_document(attributes: dict[str, Any]) -> dict[str, Any]:
     return {"zarr_format": 3, "node_type": "group", "attributes": attributes}
 
 
-def sequence_document(bases: int, layout: Layout) -> dict[str, Any]:
-    """The zarr.json of `sequence`: uint8 [bases], sharded, the chunks of a shard plain bytes one after the other."""
+def sequence_document(size: int, layout: Layout) -> dict[str, Any]:
+    """The zarr.json of `sequence` or `packed`: uint8 [size], sharded, the chunks of a shard plain bytes one after the
+    other. `layout` is in bytes."""
     codecs = [
         {
             "name": "sharding_indexed",
@@ -121,25 +148,29 @@ def sequence_document(bases: int, layout: Layout) -> dict[str, Any]:
             },
         }
     ]
-    return _array_document("uint8", bases, layout.shard, codecs)
+    return _array_document("uint8", [size], [layout.shard], codecs)
 
 
-def plain_document(data_type: str, length: int) -> dict[str, Any]:
-    """The zarr.json of a small array, [length], in one chunk: little-endian numbers and their CRC-32C."""
+def plain_document(data_type: str, length: int, columns: int | None = None) -> dict[str, Any]:
+    """The zarr.json of a small array, [length] or [length, columns], in one chunk: little-endian numbers and their
+    CRC-32C."""
     codecs: list[dict[str, Any]] = [
         {"name": "bytes", "configuration": {"endian": "little"}},
         {"name": "crc32c"},
     ]
-    return _array_document(data_type, length, length, codecs)
+    more = [] if columns is None else [columns]
+    return _array_document(data_type, [length, *more], [max(length, 1), *more], codecs)
 
 
-def _array_document(data_type: str, length: int, chunk: int, codecs: list[dict[str, Any]]) -> dict[str, Any]:
+def _array_document(
+    data_type: str, shape: list[int], chunk_shape: list[int], codecs: list[dict[str, Any]]
+) -> dict[str, Any]:
     return {
         "zarr_format": 3,
         "node_type": "array",
-        "shape": [length],
+        "shape": shape,
         "data_type": data_type,
-        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [chunk]}},
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunk_shape}},
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
         "fill_value": 0,
         "codecs": codecs,

@@ -4,16 +4,24 @@ import json
 from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
+
 from dnamamba.errors import InputError
 from dnamamba.pipelines.store_format import (
+    BASES_PER_BYTE,
     CHUNK_BITS,
+    COLUMNS,
     FORMAT,
-    LAYOUT,
+    LAYOUTS,
     N_BLOCK,
+    RUNS,
     SHARD_BITS,
+    SMALL,
     VERSION,
     Contig,
     Layout,
+    LayoutName,
+    array_of,
     contigs_checksum,
     contigs_fingerprint,
     plain_document,
@@ -25,12 +33,15 @@ _FIELDS = {field.name: field.type for field in fields(Contig)}
 
 @dataclass(frozen=True)
 class AssemblyMetadata:
-    """What the documents of one assembly say, checked. `span` is the length of `sequence`, padding included."""
+    """What the documents of one assembly say, checked. `span` is its length in bases, padding included."""
 
     attributes: dict[str, Any]
     contigs: tuple[Contig, ...]
     layout: Layout
     span: int
+    lengths: dict[str, int]
+    """Of the small arrays, along their first axis."""
+    layout_name: LayoutName
 
 
 def parse_document(data: bytes, where: str) -> dict[str, Any]:
@@ -65,27 +76,44 @@ def check_attributes(document: dict[str, Any], where: str) -> dict[str, Any]:
     return attributes
 
 
-def check_assembly(
-    group: dict[str, Any], sequence: dict[str, Any], small: dict[str, dict[str, Any]], where: str
-) -> AssemblyMetadata:
+def check_layout(group: dict[str, Any], where: str) -> LayoutName:
+    """The layout that an assembly says it has.
+
+    Args:
+        group: zarr.json of the assembly.
+        where: its folder or address, for messages.
+
+    Raises:
+        InputError: it is none of ours, or one that this package does not know.
+    """
+    attributes = check_attributes(group, where)
+    for known in LAYOUTS:
+        if attributes.get("layout") == known:
+            return known
+    raise InputError(f"{where}: layout {attributes.get('layout')!r}, this package reads {' and '.join(LAYOUTS)}")
+
+
+def check_assembly(group: dict[str, Any], arrays: dict[str, dict[str, Any]], where: str) -> AssemblyMetadata:
     """Check the documents of one assembly against each other.
 
     Args:
         group: zarr.json of the assembly.
-        sequence: zarr.json of its array `sequence`.
-        small: zarr.json of its arrays `crc32c` and `n_count`, by name.
+        arrays: zarr.json of its arrays, by name.
         where: the assembly's folder or address, for messages.
 
     Raises:
         InputError: what does not fit, in one sentence.
     """
-    attributes = check_attributes(group, where)
-    if attributes.get("layout") != LAYOUT:
-        raise InputError(f"{where}: layout {attributes.get('layout')!r}, this package reads {LAYOUT!r}")
-    layout, span = _layout(sequence, f"{where}/sequence")
-    for name, data_type, length in (("crc32c", "uint32", span // layout.chunk), ("n_count", "uint16", span // N_BLOCK)):
-        if not _same(small[name], plain_document(data_type, length)):
-            raise InputError(f"{where}/{name}: metadata does not fit `sequence`; ingest this assembly again")
+    attributes, name = check_attributes(group, where), check_layout(group, where)
+    layout, span = _layout(arrays[array_of(name)], name, f"{where}/{array_of(name)}")
+    lengths = {"crc32c": span // layout.chunk, "n_count": span // N_BLOCK}
+    if name == "packed":
+        lengths |= {"runs": span // layout.chunk + 1}
+        lengths |= {table: _length(arrays[table], span, f"{where}/{table}") for table in ("case", "other")}
+    for small, length in lengths.items():
+        data_type = np.dtype({**SMALL, **RUNS}[small]).name
+        if not _same(arrays[small], plain_document(data_type, length, COLUMNS.get(small))):
+            raise InputError(f"{where}/{small}: metadata does not fit `{array_of(name)}`; ingest this assembly again")
     rows = attributes.get("contigs")
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise InputError(f"{where}: the contig table is missing; ingest this assembly again")
@@ -98,8 +126,13 @@ def check_assembly(
     aliases, names = attributes.get("aliases"), {contig.name for contig in contigs}
     if not isinstance(aliases, dict) or not all(isinstance(name, str) and name in names for name in aliases.values()):
         raise InputError(f"{where}: the aliases name contigs that are not there; ingest this assembly again")
+    homologs = attributes.get("homologs", {})  # a store may be older than they are
+    if not isinstance(homologs, dict) or not all(
+        name in names and isinstance(label, str) and label for name, label in homologs.items()
+    ):
+        raise InputError(f"{where}: the homologs name contigs that are not there; ingest this assembly again")
     _check_facts(attributes, contigs, where)
-    return AssemblyMetadata(attributes, contigs, layout, span)
+    return AssemblyMetadata(attributes, contigs, layout, span, lengths, name)
 
 
 def _check_facts(attributes: dict[str, Any], contigs: tuple[Contig, ...], where: str) -> None:
@@ -122,23 +155,36 @@ def _check_facts(attributes: dict[str, Any], contigs: tuple[Contig, ...], where:
         raise InputError(f"{where}: attribute 'source' is damaged; ingest this assembly again")
 
 
-def _layout(document: dict[str, Any], where: str) -> tuple[Layout, int]:
+def _length(document: dict[str, Any], most: int, where: str) -> int:
+    """How many runs there are: no more than bases."""
+    shape = document.get("shape")
+    length = shape[0] if isinstance(shape, list) and shape else None
+    if type(length) is not int or not 0 <= length <= most:
+        raise InputError(
+            f"{where}: {str(shape)[:60]} is no shape of runs of {most:,} bases; ingest this assembly again"
+        )
+    return length
+
+
+def _layout(document: dict[str, Any], name: LayoutName, where: str) -> tuple[Layout, int]:
+    """Sizes in bases."""
     try:
-        shard = document["chunk_grid"]["configuration"]["chunk_shape"][0]
-        chunk = document["codecs"][0]["configuration"]["chunk_shape"][0]
-        span = document["shape"][0]
+        stored = (
+            document["codecs"][0]["configuration"]["chunk_shape"][0],
+            document["chunk_grid"]["configuration"]["chunk_shape"][0],
+            document["shape"][0],
+        )
     except (KeyError, IndexError, TypeError):
         raise InputError(f"{where}: metadata is not that of a sharded array; ingest this assembly again") from None
-    sizes = (chunk, shard, span)
-    if not all(type(size) is int and size > 0 for size in sizes) or chunk not in {1 << bits for bits in CHUNK_BITS}:
-        raise InputError(f"{where}: chunk, shard and length {sizes} are not possible; ingest this assembly again")
+    possible = all(type(size) is int and size > 0 for size in stored)
+    if not possible or stored[0] * BASES_PER_BYTE[name] not in {1 << bits for bits in CHUNK_BITS}:
+        raise InputError(f"{where}: chunk, shard and length {stored} are not possible; ingest this assembly again")
+    chunk, shard, span = (size * BASES_PER_BYTE[name] for size in stored)
     if shard & (shard - 1) or not chunk <= shard <= 1 << SHARD_BITS or span % chunk or span > 1 << 48:
-        raise InputError(f"{where}: chunk, shard and length {sizes} do not fit; ingest this assembly again")
+        raise InputError(f"{where}: chunk, shard and length {stored} do not fit; ingest this assembly again")
     layout = Layout(chunk, shard)
-    if not _same(document, sequence_document(span, layout)):
-        raise InputError(
-            f"{where}: stored with other codecs than the {LAYOUT!r} layout has; ingest this assembly again"
-        )
+    if not _same(document, sequence_document(span // BASES_PER_BYTE[name], layout.in_bytes(name))):
+        raise InputError(f"{where}: stored with other codecs than the {name!r} layout has; ingest this assembly again")
     return layout, span
 
 

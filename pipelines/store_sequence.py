@@ -69,9 +69,23 @@ class MappedSequence:
         Raises:
             InputError: a shard is missing, too short, or has a damaged index.
         """
+        return self.untested(first << self._chunk_bits, last << self._chunk_bits)
+
+    def untested(self, first: int, last: int) -> Bases:
+        """Bytes [first, last) as they are stored, not tested: a view of the map where they lie in order, else a copy.
+
+        Raises:
+            InputError: a shard is missing, too short, or has a damaged index.
+        """
         if self._pid != os.getpid():
             self._reset()
-        return np.concatenate([self._chunk(number) for number in range(first, last)])
+        shard = first >> self._shard_bits
+        start = shard << self._shard_bits
+        self._open(shard)
+        data = self._dense[shard]
+        if data is not None and last - start <= len(data):
+            return data[first - start : last - start]
+        return self._copy(first, last)
 
     def _chunk(self, number: int) -> Bases:
         per_shard = self._layout.shard >> self._chunk_bits
@@ -79,9 +93,10 @@ class MappedSequence:
         self._open(shard)
         data = self._dense[shard]
         if data is not None:
-            return data[within << self._chunk_bits : (within + 1) << self._chunk_bits]
-        data, places = self._scattered[shard]
-        place = int(places[within])
+            place = within << self._chunk_bits if (within + 1) << self._chunk_bits <= len(data) else -1
+        else:
+            data, places = self._scattered[shard]
+            place = int(places[within])
         if place < 0:  # zarr leaves chunks of nothing but the fill value out
             return np.zeros(self._layout.chunk, np.uint8)
         return data[place : place + self._layout.chunk]
@@ -89,14 +104,18 @@ class MappedSequence:
     def _gather(self, first: int, last: int) -> Bases:
         """Windows over a shard's border, in a shard not opened yet, or in one whose chunks another program placed."""
         self._test(first, last)
+        return self._copy(first, last)
+
+    def _copy(self, first: int, last: int) -> Bases:
         out = np.empty(last - first, np.uint8)
         done = first
         while done < last:
             shard = done >> self._shard_bits
             start = shard << self._shard_bits
+            self._open(shard)
             data = self._dense[shard]
-            if data is not None:
-                stop = min(last, start + self._layout.shard)
+            stop = min(last, start + self._layout.shard)
+            if data is not None and stop - start <= len(data):
                 out[done - first : stop - first] = data[done - start : stop - start]
             else:
                 number = done >> self._chunk_bits
@@ -148,7 +167,7 @@ class RemoteSequence:
         """As `MappedSequence.read`."""
         chunk = self._layout.chunk
         start, stop = first // chunk * chunk, min(-(-last // chunk) * chunk, self._span)
-        data = self._fetch(start, stop)
+        data = self.untested(start, stop)
         for number in range(start // chunk, stop // chunk):
             if crc32c(data[number * chunk - start :][:chunk]) != int(self._checksums[number]):
                 raise InputError(f"{self._name(number)}: damaged, its checksum differs; copy this store again")
@@ -156,9 +175,10 @@ class RemoteSequence:
 
     def chunks(self, first: int, last: int) -> Bases:
         """As `MappedSequence.chunks`."""
-        return self._fetch(first * self._layout.chunk, last * self._layout.chunk)
+        return self.untested(first * self._layout.chunk, last * self._layout.chunk)
 
-    def _fetch(self, start: int, stop: int) -> Bases:
+    def untested(self, start: int, stop: int) -> Bases:
+        """As `MappedSequence.untested`, never a view."""
         if self._pid != os.getpid():  # connections do not cross a fork
             import zarr
             from zarr.storage import FsspecStore

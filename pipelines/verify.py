@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dnamamba.errors import InputError
+from dnamamba.pipelines.packed_sequence import PackedSequence
 from dnamamba.pipelines.store import Assembly
 from dnamamba.pipelines.store_format import N_BLOCK, Contig
 from dnamamba.pipelines.store_intake import BLOCK, ContigIntake, Lanes
@@ -40,7 +41,7 @@ def verify(assembly: Assembly, *, jobs: int | None = None, progress: Progress | 
         What is damaged, in the order of the contigs; neighbouring chunks are put together. Empty when all is well.
 
     Raises:
-        InputError: the checksums or counts themselves are damaged, or a shard cannot be read at all.
+        InputError: the checksums, counts or tables of runs themselves are damaged, or a shard cannot be read at all.
     """
     damage: list[Damage] = []
     done, total = 0, sum(assembly.sizes.values())
@@ -54,6 +55,8 @@ def verify(assembly: Assembly, *, jobs: int | None = None, progress: Progress | 
             lanes.wait()
             damage += _compare(assembly, contig, intake, unreadable)
             done += contig.length
+    if not damage and isinstance(assembly.sequence, PackedSequence):
+        assembly.sequence.check_runs()
     return damage
 
 

@@ -20,6 +20,7 @@ from dnamamba.pipelines.simulate.library import make_library
 from dnamamba.pipelines.simulate.measure import Measured
 from dnamamba.pipelines.simulate.tree import LATIN, SPECIES
 from dnamamba.pipelines.store import Assembly, local_folder, open_store
+from dnamamba.pipelines.store_format import LayoutName
 
 __all__ = ["ASSEMBLIES", "Progress", "SimulateConfig", "context_gain", "simulate_store", "species_bound"]
 
@@ -35,6 +36,7 @@ def simulate_store(
     config: SimulateConfig,
     *,
     overwrite: bool = False,
+    layout: LayoutName = "raw",
     progress: Progress | None = None,
 ) -> list[Assembly]:
     """Simulate the five apes and put them into a store, one assembly each, contigs named alike.
@@ -46,6 +48,7 @@ def simulate_store(
         store_path: a local folder; the store is made when there is none.
         config: see `SimulateConfig`.
         overwrite: replace simulated assemblies that are there.
+        layout: as of `ingest`.
         progress: see `Progress`.
 
     Returns:
@@ -73,6 +76,7 @@ def simulate_store(
                     assembly=name,
                     source=f"dnamamba simulator, {LATIN[species]}",
                     overwrite=overwrite,
+                    layout=layout,
                     simulated=True,
                     provenance=_provenance(config, measured.report(species), bound, species),
                 )

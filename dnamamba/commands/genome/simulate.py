@@ -2,7 +2,7 @@
 
 import click
 
-from dnamamba.commands.genome.options import STORE
+from dnamamba.commands.genome.options import LAYOUT, STORE
 
 
 @click.command()
@@ -11,8 +11,11 @@ from dnamamba.commands.genome.options import STORE
 @click.option("--bases", default="2000000", show_default=True, metavar="N", help="Bases of each genome; 1M is 2^20.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Same seed, same bytes.")
 @click.option("--contigs", type=click.IntRange(1), default=8, show_default=True, help="Contigs of each genome.")
+@LAYOUT
 @click.option("--overwrite", is_flag=True, help="Replace simulated genomes that are there.")
-def simulate(settings: tuple[str, ...], store: str, bases: str, seed: int, contigs: int, overwrite: bool) -> None:
+def simulate(
+    settings: tuple[str, ...], store: str, bases: str, seed: int, contigs: int, layout: str, overwrite: bool
+) -> None:
     """Make the embedded apes: five simulated genomes on the great-ape tree. They hold no real DNA and say so.
 
     KEY=VALUE changes any other setting of the simulator, such as far_share=0.2; a wrong key names the right one.
@@ -24,6 +27,12 @@ def simulate(settings: tuple[str, ...], store: str, bases: str, seed: int, conti
     values: dict[str, object] = {"bases": parse_size(bases, "--bases"), "seed": seed, "contigs": contigs}
     config = from_dict(SimulateConfig, with_overrides(values, settings), "simulate")
     with BaseProgress("simulate") as progress:
-        made = simulate_store(store, config, overwrite=overwrite, progress=progress)
+        made = simulate_store(
+            store,
+            config,
+            layout=layout,  # type: ignore[arg-type]  # click has checked it
+            overwrite=overwrite,
+            progress=progress,
+        )
     for assembly in made:
         click.echo(f"{store}: assembly {assembly.name}, {sum(assembly.sizes.values()):,} bases, SIMULATED", err=True)
