@@ -1,9 +1,9 @@
-"""Progress of work over bases on stderr: a bar on a terminal, a plain line now and then elsewhere."""
+"""Progress of work over bases, or bytes, on stderr: a bar on a terminal, a plain line now and then elsewhere."""
 
 import sys
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -16,9 +16,10 @@ _BAR_EVERY = 0.1  # seconds between two looks of the bar
 class BaseProgress:
     """A context manager that is called with (contig, bases done, bases in all or None), as pipelines do it."""
 
-    def __init__(self, work: str) -> None:
-        """`work` says what is going on, such as "ingest hg38"."""
+    def __init__(self, work: str, unit: Literal["bases", "bytes"] = "bases") -> None:
+        """`work` says what is going on, such as "ingest hg38"; `unit` what is counted."""
         self._work = work
+        self._unit = unit
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._began = self._last = time.monotonic()
@@ -43,11 +44,21 @@ class BaseProgress:
         if now - self._last < (PLAIN_EVERY if self._bar is None else _BAR_EVERY):
             return
         self._last = now
-        rate = (done - self._first) / max(now - self._began, 1e-9)
+        rate = max(done - self._first, 0) / max(now - self._began, 1e-9)
         whole = "" if total is None else f" of {total:,}"
-        text = f"{self._work}: {contig}, {done:,}{whole} bases, {rate / 1e6:,.0f} Mb/s"
+        speed = f"{rate / 1e6:,.0f} Mb/s" if self._unit == "bases" else f"{rate / 1e6:,.1f} MB/s"
+        text = f"{self._work}: {contig}, {done:,}{whole} {self._unit}, {speed}"
+        if self._bar is None and total is not None and rate:
+            text += f", {(total - done) / rate:,.0f} s left"
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, description=text, completed=done, total=total)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def note(self, text: str) -> None:
+        """Say one line besides, above the bar where there is one."""
+        if self._bar is not None:
+            self._bar.console.print(text, markup=False, highlight=False)
         else:
             print(text, file=sys.stderr, flush=True)
 

@@ -3,6 +3,7 @@
 import click
 
 from dnamamba.commands.genome.export import export
+from dnamamba.commands.genome.fetch import fetch
 from dnamamba.commands.genome.info import info
 from dnamamba.commands.genome.ingest import ingest
 from dnamamba.commands.genome.list import list_genomes
@@ -15,5 +16,5 @@ def genome() -> None:
     """Genomes: from FASTA or 2bit into a Zarr store, and back."""
 
 
-for command in (list_genomes, ingest, simulate, info, verify, export):
+for command in (list_genomes, fetch, ingest, simulate, info, verify, export):
     genome.add_command(command)
