@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from dnamamba.kernels import selective_scan as selective_scan
     from dnamamba.model_directory import load as load
     from dnamamba.pipelines.store import open_store as open_store
+    from dnamamba.tensors import to_torch as to_torch
 
 __version__ = "0.1.0"
 
@@ -14,9 +15,10 @@ _HOME = {
     "load": "dnamamba.model_directory",
     "open_store": "dnamamba.pipelines.store",
     "selective_scan": "dnamamba.kernels",
+    "to_torch": "dnamamba.tensors",
 }
 
-__all__ = ["__version__", "load", "open_store", "selective_scan"]
+__all__ = ["__version__", "load", "open_store", "selective_scan", "to_torch"]
 
 
 def __getattr__(name: str) -> Any:

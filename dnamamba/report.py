@@ -10,6 +10,7 @@ from typing import Any
 
 from dnamamba.config import format_size
 from dnamamba.curriculum import CurriculumConfig
+from dnamamba.pictures import pyplot, save_picture
 
 
 def read_log(folder: Path) -> list[dict[str, float]]:
@@ -72,7 +73,7 @@ def draw_training(
         path: PNG to write.
         title: what ran.
     """
-    plt = _pyplot()
+    plt = pyplot()
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
     loss = [(row["tokens"], row["loss"]) for row in rows if "loss" in row]
     if loss:
@@ -96,7 +97,7 @@ def draw_training(
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=8)
     figure.suptitle(title)
-    _save(plt, figure, path)
+    save_picture(figure, path)
 
 
 def draw_contexts(curves: Mapping[str, Mapping[int, float]], path: Path, title: str) -> None:
@@ -105,7 +106,7 @@ def draw_contexts(curves: Mapping[str, Mapping[int, float]], path: Path, title: 
     Args:
         curves: name of the model -> {context: perplexity}.
     """
-    plt = _pyplot()
+    plt = pyplot()
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
     for name, curve in curves.items():
         contexts = sorted(curve)
@@ -114,7 +115,7 @@ def draw_contexts(curves: Mapping[str, Mapping[int, float]], path: Path, title: 
     axes.set(xlabel="context (bases)", ylabel="held-out perplexity over A, C, G, T")
     axes.set_title(title, fontsize=9, wrap=True)
     axes.legend(fontsize=8)
-    _save(plt, figure, path)
+    save_picture(figure, path)
 
 
 def _smooth(values: Sequence[float], share: int = 50) -> list[float]:
@@ -129,19 +130,3 @@ def _smooth(values: Sequence[float], share: int = 50) -> list[float]:
 
 def _context(key: str) -> int:
     return int(key.removeprefix("perplexity_"))
-
-
-def _pyplot() -> Any:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    return plt
-
-
-def _save(plt: Any, figure: Any, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # No date and no version inside: the same run draws the same file.
-    figure.savefig(path, dpi=120, metadata={"Software": None})
-    plt.close(figure)

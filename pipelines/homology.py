@@ -63,7 +63,7 @@ def read_homologs(label: str) -> tuple[str, ...]:
     """
     label = label.strip()
     if label.startswith("hsa"):
-        found = re.findall(r"\d+|X|Y|M", label)
+        found = re.findall(r"1\d|2[0-2]|\d|X|Y|M", label)  # hsa1421 is 14 and 21
         return tuple(sorted({f"chr{number}" for number in found})) or (label,)
     return tuple(sorted({canonical_name(part.strip()) for part in re.split("[+,]", label) if part.strip()}))
 
@@ -145,10 +145,10 @@ def _label(contig: str, table: Mapping[str, str]) -> str | None:
 
 def _locus(assembly: str, contig: str, length: int, label: str | None) -> Locus:
     if label is None:
-        suffix = re.search(r"_(hsa[0-9XYM][0-9XYMabx]*)$", contig)
+        suffix = re.search(r"_(hsa[0-9XYM][0-9XYMabx]*)(?:_random.*)?$", contig)
         label = suffix[1] if suffix else None
     if label is not None:
-        return Locus(assembly, contig, length, read_homologs(label), True)
+        return Locus(assembly, contig, length, read_homologs(label), True, piece="_random" in contig)
     if piece := _PIECE.fullmatch(contig):
         return Locus(assembly, contig, length, (canonical_name(piece[1]),), False, piece=True)
     haplotype = _HAPLOTYPE.fullmatch(contig)

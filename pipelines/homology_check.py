@@ -37,7 +37,7 @@ def refuse_parted_families(families: Sequence[Family], labelled: Iterable[tuple[
         families: of all contigs.
         labelled: every region of the split with its part.
     """
-    placed: dict[tuple[str, str], list[tuple[str, int, int]]] = {}
+    placed: dict[tuple[str, str], list[tuple[str, float, float]]] = {}
     for part, region in labelled:
         placed.setdefault((region.assembly, region.contig), []).append((part, region.start, region.end))
     for family in families:
@@ -45,7 +45,7 @@ def refuse_parted_families(families: Sequence[Family], labelled: Iterable[tuple[
             _refuse_parted(family, placed)
 
 
-def _refuse_parted(family: Family, placed: dict[tuple[str, str], list[tuple[str, int, int]]]) -> None:
+def _refuse_parted(family: Family, placed: dict[tuple[str, str], list[tuple[str, float, float]]]) -> None:
     lengths = [locus.length for locus in family.main]
     longest = max(lengths)
     # Between contigs of different length a locus may have moved by the difference.

@@ -46,7 +46,7 @@ def read_split_bed(
     found = [
         _read_line(f"{path}, line {number}", number, line, sizes, resolve)
         for number, line in enumerate(lines, 1)
-        if line.strip() and not line.startswith(("#", "track", "browser"))
+        if line.strip() and line[0] != "#" and line.split()[0] not in ("track", "browser")
     ]
     if not found:
         raise InputError(f"split.bed: {path}: holds no intervals")
