@@ -131,6 +131,7 @@ def test_the_wheel_imports_whole(tmp_path):
         archive.extractall(site)
         names = archive.namelist()
     assert any(name.startswith("dnamamba/configs/") and name.endswith(".yaml") for name in names)
+    assert "dnamamba/data_manifests/hg38.yaml" in names
     modules = [
         name.removesuffix("/__init__.py").removesuffix(".py").replace("/", ".")
         for name in names
