@@ -162,7 +162,10 @@ class PackedSequence:
         if self._tested.find(0, a, b) >= 0:
             self._test(a, b)
         start = first & ~7  # where a 16-bit word starts
-        return self._unpack(start, (last + 7) & ~7, strict=False)[first - start : last - start]
+        try:
+            return self._unpack(start, (last + 7) & ~7, strict=False)[first - start : last - start]
+        except DamagedRuns as error:  # they were good when the chunks were tested
+            raise self._damaged(a, error) from None
 
     def chunks(self, first: int, last: int) -> Bases:
         """Chunks [first, last), their checksums not tested, uint8 [chunks * chunk]: for `verify`.
@@ -170,7 +173,12 @@ class PackedSequence:
         Raises:
             InputError: a shard is missing, too short, or has a damaged index; runs or codes that no ingest writes.
         """
-        return self._unpack(first << self._chunk_bits, last << self._chunk_bits, strict=True)
+        try:
+            return self._unpack(first << self._chunk_bits, last << self._chunk_bits, strict=True)
+        except DamagedRuns as error:
+            if last - first == 1:
+                raise self._damaged(first, error) from None
+            return np.concatenate([self.chunks(number, number + 1) for number in range(first, last)])
 
     def check_runs(self) -> None:
         """Test the runs against their own checksums.
@@ -190,23 +198,23 @@ class PackedSequence:
     def _compare(self, first: int, bases: Bases) -> None:
         for number, start in enumerate(range(0, len(bases), self._chunk), first):
             if crc32c(bases[start : start + self._chunk]) != int(self._checksums[number]):
-                raise InputError(f"{self._name(number)}: damaged, its checksum differs; ingest this assembly again")
+                raise self._damaged(number, "its checksum differs")
+
+    def _damaged(self, number: int, what: object) -> InputError:
+        return InputError(f"{self._name(number)}: damaged, {what}; ingest this assembly again")
 
     def _unpack(self, start: int, stop: int, *, strict: bool) -> Bases:
         """Bases [start, stop), both multiples of 8."""
         a, b = start >> self._chunk_bits, ((stop - 1) >> self._chunk_bits) + 1
         rows = self._rows[a : b + 1]
         (first_border, first_run), (last_border, last_run) = rows[0].tolist(), rows[-1].tolist()
-        try:
-            return unpack(
-                self._codes.untested(start // PER_BYTE, stop // PER_BYTE),
-                self._case.rows(first_border, last_border),
-                self._other.rows(first_run, last_run),
-                rows[1:] - rows[:-1],
-                self._chunk,
-                start=start - (a << self._chunk_bits),
-                lower=bool(first_border & 1),
-                strict=strict,
-            )
-        except DamagedRuns as error:
-            raise InputError(f"{self._name(a)}: damaged, {error}; ingest this assembly again") from None
+        return unpack(
+            self._codes.untested(start // PER_BYTE, stop // PER_BYTE),
+            self._case.rows(first_border, last_border),
+            self._other.rows(first_run, last_run),
+            rows[1:] - rows[:-1],
+            self._chunk,
+            start=start - (a << self._chunk_bits),
+            lower=bool(first_border & 1),
+            strict=strict,
+        )

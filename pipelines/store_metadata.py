@@ -161,7 +161,7 @@ def _length(document: dict[str, Any], most: int, where: str) -> int:
     length = shape[0] if isinstance(shape, list) and shape else None
     if type(length) is not int or not 0 <= length <= most:
         raise InputError(
-            f"{where}: {str(shape)[:60]} is no shape of runs of {most:,} bases; ingest this assembly again"
+            f"{where}: {str(shape)[:60]} cannot be the shape of runs in {most:,} bases; ingest this assembly again"
         )
     return length
 
