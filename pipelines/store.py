@@ -306,13 +306,6 @@ class Assembly:
 
         return walk_windows(self, length, **options)
 
-    def windows(self, length: int, **options: Any) -> "Iterator[SequenceWindow]":
-        """Walk over the genome in windows of `length` bases: contig, start and bases of each. Arguments, what they do
-        and errors: `dnamamba.pipelines.store_windows.walk_windows`."""
-        from dnamamba.pipelines.store_windows import walk_windows  # it knows of splits, which reading need not load
-
-        return walk_windows(self, length, **options)
-
     def n_count(self, name: str) -> npt.NDArray[np.uint16]:
         """How many of each 1,024 bases of a contig are N or n, uint16 [ceil(length / 1024)].
 
