@@ -33,7 +33,7 @@ LENGTHS = {
 }
 # Of the same tables: accessions of nuclear contigs ("name accession") and homologs ("name homolog"). Those of hg38 are
 # from a copy of NCBI's table of lengths and accessions of GRCh38. The accessions that the tables give the mitochondria
-# of the T2T apes are left out: they name sequences of other lengths (NC_001644.1: 16,563 bases, MT of mPanPan1: 16,569).
+# of the T2T apes are left out: they name sequences of other lengths (NC_001644.1 has 16,563, MT of mPanPan1 16,569).
 ACCESSIONS = {
     "hg38": (50, "ca6a141f8c4d4fd2fa07f10692855299"),
     "hs1": (49, "cf3445564b71eb38392b6f618c8e2364"),
