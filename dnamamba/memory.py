@@ -13,8 +13,10 @@ from dnamamba.model import MambaLM
 
 FILLS_THE_DEVICE = 2**20
 """Tokens beyond which a micro-batch of several windows is no faster; half as many already are hardly slower."""
-LEAN_TOKENS = 2**18
-"""Tokens at a time of the lean plan: the fewest that keep an H200 busy at widths from 128 on."""
+LEAN_TOKENS = (2**17, 2**18)
+"""Tokens at a time of the lean plan, at least and at most: fewer leave an H200 waiting for launches."""
+LEAN_GB = 3.9
+"""What the lean plan takes between the two."""
 FREE_SHARE = {"auto": 0.75, "fast": 0.88}
 """Share of a GPU's free memory that a plan may take."""
 CPU_TOKENS = {"lean": (2**13, 2**13), "auto": (2**15, 2**16), "fast": (2**15, 2**18)}
@@ -84,13 +86,22 @@ def plan_memory(
         micro, sliced = CPU_TOKENS[setting]
         return {context: _portion(context, n, micro, sliced) for context, n in windows.items()}
     budget = _budget(model, setting)
-    most = LEAN_TOKENS if setting == "lean" else None
+    enough = _budget(model, LEAN_GB) if setting == "lean" else None
     # Of windows longer than a probe it sees a piece, the same for all of them.
     probed = {context: min(context, LONGEST_PROBED) for context in windows}
     footprints = {one: measure_footprint(model, one, autocast) for one in sorted(set(probed.values()))}
-    return {
-        context: portion_within(footprints[probed[context]], budget, context, n, most) for context, n in windows.items()
-    }
+    plan = {}
+    for context, n in windows.items():
+        footprint = footprints[probed[context]]
+        most = None if enough is None else lean_piece(footprint, enough, context)
+        plan[context] = portion_within(footprint, budget, context, n, most)
+    return plan
+
+
+def lean_piece(footprint: Footprint, enough: float, context: int) -> int:
+    """Tokens at a time of the lean plan, where `enough` bytes are as many as it would like to take."""
+    least, most = LEAN_TOKENS
+    return min(most, max(least, largest_piece(footprint, enough, context)))
 
 
 def portion_within(footprint: Footprint, budget: float, context: int, windows: int, most: int | None = None) -> Portion:
@@ -132,7 +143,10 @@ def largest_piece(footprint: Footprint, budget: float, context: int) -> int:
 def _portion(context: int, windows: int, micro_tokens: int, slice_tokens: int) -> Portion:
     rows = max(1, min(windows, micro_tokens // context))
     rows = -(-windows // -(-windows // rows))  # as many micro-batches, but all of about one size
-    return Portion(rows, min(context, slice_tokens))
+    if slice_tokens >= context:
+        return Portion(rows, context)
+    length = -(-context // -(-context // slice_tokens))  # as many slices, but all of about one size
+    return Portion(rows, min(slice_tokens, -(-length // GRAIN) * GRAIN))
 
 
 def _budget(model: MambaLM, setting: str | float) -> float:

@@ -13,8 +13,8 @@ import triton.language as tl
 from torch import Tensor
 
 from dnamamba.kernels.triton_scan_backward import STAGES, gradient_kernel, sum_tiles_kernel
-from dnamamba.kernels.triton_scan_chunks import GROUPS, carry_kernel, chunk_kernel
 from dnamamba.kernels.triton_scan_chunks import UNROLL as CHUNK_UNROLL
+from dnamamba.kernels.triton_scan_chunks import carry_kernel, chunk_kernel
 from dnamamba.kernels.triton_scan_forward import REGISTERS_FULL, UNROLL, UNROLL_FULL, output_kernel
 from dnamamba.kernels.triton_scan_sparse import STAGES as SPARSE_STAGES
 from dnamamba.kernels.triton_scan_sparse import sparse_output_kernel
@@ -23,12 +23,16 @@ BLOCK = 64  # steps between two saved states; 64 bytes of state (N = 16) a chann
 CARRY_UNROLL = 8
 _WORDS = {torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
 # Measured on one H200 at N = 16, see docs/kernels.md: programs a multiprocessor holds, waves of them at most, clocks of
-# a step (alone, and for each program beside it), and what finding the chunks' states adds to the two.
-FORWARD = (16, 2, (302.0, 43.0), (200.0, 45.0))
-BACKWARD = (8, 8, (1600.0, 75.0), (330.0, 15.0))
+# a step (alone, and for each program beside it); then programs and clocks of the walk that finds the chunks' states.
+FORWARD = (16, 2, (302.0, 43.0))
+BACKWARD = (8, 8, (1600.0, 75.0))
+WALK = (16, (330.0, 25.0))
 SHORTEST = 3  # blocks of a chunk
 START = 16  # steps' worth of time that a program needs to begin
 SEARCHED = 2048  # steps of a chunk that are all walked for its state; of what is longer, fast channels need nothing
+PIECES = (1, 2, 3, 4, 6, 8)  # in which a chunk that is no longer may be walked, where chunks alone are too few programs
+# Groups of states that stop by themselves, for walks up to so many steps, forward and adjoint: each saves, and costs.
+GROUPS = (((768, 1), (3072, 2), (float("inf"), 4)), ((1024, 1), (float("inf"), 4)))
 BEYOND = 0.55  # share of the steps past those that is still walked, with the step sizes of a fresh model
 SPARSE = 9  # programs a multiprocessor up to which the output pass for few of them is faster
 LONG = 2**19  # steps from which extra memory is held to a quarter of 16-bit x, dt, z and y
@@ -51,6 +55,13 @@ def _has_ptx(x: Tensor) -> bool:
     return x.is_cuda and torch.version.hip is None
 
 
+def _clocks(programs: int, machine: int, warps: int, step: tuple[float, float]) -> float:
+    """Clocks of one step of so many programs, `warps` at a time on each multiprocessor; `step` as in FORWARD."""
+    alone, beside = step
+    full, rest = divmod(programs, machine * warps)
+    return full * (alone + beside * warps) + (alone + beside * -(-rest // machine) if rest else 0.0)
+
+
 class _Sizes:
     """Sizes of one call, and the tiles that follow from them: one warp a tile, 16 states a thread at N = 16."""
 
@@ -62,12 +73,28 @@ class _Sizes:
         self.NP: int = max(2, triton.next_power_of_2(self.N))
         self.BD: int = min(32, 512 // self.NP)
         self.tiles: int = -(-self.D // self.BD)
-        self.groups = GROUPS if self.NP >= 4 * GROUPS else 1
         self.even = self.D % self.BD == 0 and self.N == self.NP and self.L % BLOCK == 0
 
+    def groups(self, T: int, adjoint: bool) -> int:
+        """Groups of states that stop by themselves in a walk over T steps."""
+        groups = next(groups for limit, groups in GROUPS[adjoint] if limit >= T)
+        return groups if 4 * groups <= self.NP else 1
+
+    def _walk_clocks(self, T: int, pieces: int, machine: int) -> float:
+        """How long finding the states takes for chunks of T steps, each walked in so many pieces."""
+        steps = T // pieces
+        walked = min(steps, SEARCHED) + BEYOND * max(steps - SEARCHED, 0)
+        programs = self.B * self.tiles * (-(-self.L // steps) - 1)
+        return (walked + START) * _clocks(programs, machine, *WALK)
+
+    def pieces(self, T: int, machine: int) -> int:
+        """In how many pieces a chunk of T steps is walked: in as many as make the walk over all of them short."""
+        may = T <= SEARCHED and self.L <= LONG  # past LONG memory was promised
+        fitting = [k for k in PIECES if k == 1 or (may and T // BLOCK % k == 0)]
+        return min(fitting, key=lambda k: self._walk_clocks(T, k, machine))
+
     def chunk_length(
-        self, machine: int, warps: int, waves: int, one_pass: tuple[float, float], chunked: tuple[float, float],
-        longest: float = float("inf"),
+        self, machine: int, warps: int, waves: int, one_pass: tuple[float, float], longest: float = float("inf"),
     ) -> int:  # fmt: skip
         """Steps a chunk that promise the shortest run: few enough for full waves, many enough to fill the machine.
 
@@ -75,21 +102,14 @@ class _Sizes:
             machine: multiprocessors; each holds `warps` programs.
             waves: of programs, at most, where the length is cut.
             one_pass: clocks of a step, (alone, for each program on the same multiprocessor).
-            chunked: what finding the chunks' states adds to them.
             longest: steps a chunk at most, for memory.
         """
         rows = self.B * self.tiles
         blocks = -(-self.L // BLOCK)
 
         def cost(T: int) -> float:
-            full, rest = divmod(rows * -(-self.L // T), machine * warps)
-
-            def clocks(step: tuple[float, float]) -> float:
-                alone, beside = step
-                return full * (alone + beside * warps) + (alone + beside * -(-rest // machine) if rest else 0.0)
-
-            walked = 0.0 if T >= self.L else min(T, SEARCHED) + BEYOND * max(T - SEARCHED, 0)
-            return (T + START) * clocks(one_pass) + walked * clocks(chunked)
+            walk = 0.0 if T >= self.L else self._walk_clocks(T, self.pieces(T, machine), machine)
+            return (T + START) * _clocks(rows * -(-self.L // T), machine, warps, one_pass) + walk
 
         # Shorter chunks would spend their time on carrying states.
         most = min(waves * machine * warps // rows, blocks // min(SHORTEST, blocks))
@@ -109,15 +129,15 @@ def _packs(t: Tensor) -> bool:
     return t.dtype in _WORDS and even and t.stride(-1) == 1
 
 
-def _as_words(B: Tensor, C: Tensor) -> tuple[Any, Tensor, Tensor]:
-    """B and C as the output and the gradient kernel read them: 32-bit words of two values where they can be.
+def _as_words(*rows: Tensor) -> tuple[Any, *tuple[Tensor, ...]]:
+    """B, C or both as the kernels read them: 32-bit words of two values where they can be.
 
     Returns:
-        The dtype in a word, or None; B and C, viewed as int32 where they are words.
+        The dtype in a word, or None; the tensors, viewed as int32 where they are words.
     """
-    if not (_packs(B) and _packs(C) and B.dtype == C.dtype):
-        return None, B, C
-    return _WORDS[B.dtype], B.view(torch.int32), C.view(torch.int32)
+    if not all(map(_packs, rows)) or len({t.dtype for t in rows}) > 1:
+        return None, *rows
+    return _WORDS[rows[0].dtype], *(t.view(torch.int32) for t in rows)
 
 
 def _strides(t: Tensor | None) -> tuple[int, int]:
@@ -166,25 +186,37 @@ def walk_chunks(
     walked = chunks if outermost else chunks - 1
     states = torch.empty(size.B, chunks, size.N, size.D, dtype=torch.float32, device=x.device)
     times = torch.empty(size.B, chunks, size.D, dtype=torch.float32, device=x.device)
+    words, rows = _as_words(rows)
     (sxb, sx), (sdb, sd), (szb, sz), (sbb, sb) = _strides(x), _strides(dt), _strides(z), _strides(rows)
     chunk_kernel[(size.tiles * size.B * walked,)](
         x, dt, z, rows, A, dt_bias, reset_bytes, states, times,
         size.L, T, chunks, int(adjoint and not outermost), walked, sxb, sdb, szb, sbb,
-        SX=sx, SD=sd, SZ=sz, SB=sb, D=size.D, N=size.N, NP=size.NP, NG=size.groups, BD=size.BD, BLOCK=BLOCK,
-        U=CHUNK_UNROLL, PREFETCH=_has_ptx(x), SOFTPLUS=dt_softplus, ADJOINT=adjoint, EVEN=size.even, num_warps=1,
+        SX=sx, SD=sd, SZ=sz, SB=sb, D=size.D, N=size.N, NP=size.NP, NG=size.groups(T, adjoint), BD=size.BD, BLOCK=BLOCK,
+        U=CHUNK_UNROLL, WORDS=words, PREFETCH=_has_ptx(x), SOFTPLUS=dt_softplus, ADJOINT=adjoint, EVEN=size.even,
+        num_warps=1,
     )  # fmt: skip
     return states, times
 
 
 def carry_states(
-    size: _Sizes, states: Tensor, times: Tensor, cuts: Tensor | None, A: Tensor | None, start: Tensor | None,
-    adjoint: bool,
-) -> None:  # fmt: skip
-    """Put in place of what each chunk adds the state that enters it."""
+    size: _Sizes, added: Tensor, times: Tensor, cuts: Tensor | None, A: Tensor | None, start: Tensor | None,
+    adjoint: bool, *, pieces: int = 1,
+) -> Tensor:  # fmt: skip
+    """The state that enters each chunk of so many pieces, given what each piece adds; in its place where that is one.
+
+    Args:
+        added, times: of each piece, as `walk_chunks` returns them.
+        cuts: which pieces hold a reset, uint8 [B, pieces in all].
+        start: the state that enters the first chunk (`adjoint`: the last); None is zero.
+    """
+    n_pieces = added.shape[1]
+    chunks = triton.cdiv(n_pieces, pieces)
+    enters = added if pieces == 1 else added.new_empty(size.B, chunks, size.N, size.D)
     carry_kernel[(size.tiles * size.B,)](
-        states, times, cuts, A, start, states.shape[1],
+        added, times, cuts, A, start, enters, n_pieces, chunks, pieces,
         D=size.D, N=size.N, NP=size.NP, BD=size.BD, U=CARRY_UNROLL, ADJOINT=adjoint, EVEN=size.even, num_warps=1,
     )  # fmt: skip
+    return enters
 
 
 def _chunk_starts(
@@ -195,11 +227,12 @@ def _chunk_starts(
     """The state that enters each chunk, [B, chunks, N, D]: h before its first step, or gamma after its last."""
     if triton.cdiv(size.L, T) == 1:
         return start
-    states, times = walk_chunks(
-        size, T, x, dt, z, rows, A, dt_bias, reset_bytes, dt_softplus, adjoint, outermost=False
+    pieces = size.pieces(T, _multiprocessors(x.device))
+    steps = T // pieces
+    added, times = walk_chunks(
+        size, steps, x, dt, z, rows, A, dt_bias, reset_bytes, dt_softplus, adjoint, outermost=False
     )  # fmt: skip
-    carry_states(size, states, times, _cuts(reset, T), A, start, adjoint)
-    return states
+    return carry_states(size, added, times, _cuts(reset, steps), A, start, adjoint, pieces=pieces)
 
 
 def _by_state(t: Tensor | None) -> Tensor | None:

@@ -11,20 +11,19 @@ needs the same with time reversed, for gamma[t] = exp(A * dt[t]) * (gradient of 
 import triton
 import triton.language as tl
 
-from dnamamba.kernels.triton_scan_math import LOG2E, load, prefetch, row, sigmoid, store, time_step
+from dnamamba.kernels.triton_scan_math import LOG2E, load, prefetch, row, sigmoid, state_row, store, time_step, unpack
 
 UNROLL = 4
-GROUPS = 4  # of states; each group stops by itself
 NOTHING_LEFT = tl.constexpr(-25.0)  # log2: a part decayed to 2^-25 is half of the last place of a float32
 
 
 @triton.jit
-def _any_left(A, time, on, EVEN: tl.constexpr):
+def _any_left(A_even, A_odd, time, on, on_odd, EVEN: tl.constexpr):
     """Whether a state of this group still remembers what happened `time` ago."""
-    decay = A * time[None, :]
+    even, odd = A_even * time[None, :], A_odd * time[None, :]
     if not EVEN:
-        decay = tl.where(on, decay, float("-inf"))
-    return tl.max(decay) > NOTHING_LEFT
+        even, odd = tl.where(on, even, float("-inf")), tl.where(on_odd, odd, float("-inf"))
+    return tl.max(tl.maximum(even, odd)) > NOTHING_LEFT
 
 
 @triton.jit(
@@ -36,7 +35,8 @@ def chunk_kernel(
     L, T, n_chunks, first_chunk, n_walked, sxb, sdb, szb, sbb,
     SX: tl.constexpr, SD: tl.constexpr, SZ: tl.constexpr, SB: tl.constexpr,
     D: tl.constexpr, N: tl.constexpr, NP: tl.constexpr, NG: tl.constexpr, BD: tl.constexpr, BLOCK: tl.constexpr,
-    U: tl.constexpr, PREFETCH: tl.constexpr, SOFTPLUS: tl.constexpr, ADJOINT: tl.constexpr, EVEN: tl.constexpr,
+    U: tl.constexpr, WORDS: tl.constexpr, PREFETCH: tl.constexpr, SOFTPLUS: tl.constexpr, ADJOINT: tl.constexpr,
+    EVEN: tl.constexpr,
 ):  # fmt: skip
     """Walk a chunk away from the end where its sum is wanted, and stop once nothing further away can matter.
 
@@ -46,23 +46,23 @@ def chunk_kernel(
     n_walked are walked, from first_chunk on: who wants only where chunks start needs no sum of the outermost one.
     """
     TILES: tl.constexpr = (D + BD - 1) // BD
-    GROUP: tl.constexpr = NP // NG
+    HALF: tl.constexpr = NP // NG // 2  # a group's states: n = 2 (g HALF + m) + p, in planes p as B's words hold them
     pid = tl.program_id(0)
     d = (pid % TILES) * BD + tl.arange(0, BD)
     b = (pid // TILES // n_walked).to(tl.int64)
     chunk = first_chunk + pid // TILES % n_walked
     item = b * n_chunks + chunk
     on_d = d < D
-    n = tl.arange(0, GROUP)
+    m = tl.arange(0, HALF)
     first = chunk.to(tl.int64) * T
     left = tl.minimum(L - first, T).to(tl.int32)
     blocks = tl.cdiv(left, BLOCK)
 
     As, sums = (), ()
-    for g in tl.static_range(NG):
-        on = (n + g * GROUP < N)[:, None] & on_d[None, :]
-        As = As + (load(A_ptr + (n[:, None] + g * GROUP) * D + d[None, :], on, EVEN) * LOG2E,)
-        sums = sums + (tl.zeros([GROUP, BD], tl.float32),)
+    for k in tl.static_range(2 * NG):
+        n = 2 * (k // 2 * HALF + m) + k % 2
+        As = As + (load(A_ptr + n[:, None] * D + d[None, :], (n < N)[:, None] & on_d[None, :], EVEN) * LOG2E,)
+        sums = sums + (tl.zeros([HALF, BD], tl.float32),)
     bias = 0.0 if bias_ptr is None else load(bias_ptr + d, on_d, EVEN).to(tl.float32)
     x_ptr += b * sxb + first * SX
     dt_ptr += b * sdb + first * SD
@@ -78,16 +78,19 @@ def chunk_kernel(
     block = blocks * 0
     last = left - 1
     time_ptr += item * D
-    xs, dts, zs = (), (), ()
+    xs, dts, zs, Bs = (), (), (), ()
     for u in tl.static_range(U):
         t = tl.maximum(block + u if ADJOINT else last - u, 0)
         xs = xs + (row(x_ptr, SX, t, last, d, on_d, EVEN),)
         dts = dts + (row(dt_ptr, SD, t, last, d, on_d, EVEN, PAST_END),)
         if ADJOINT and z_ptr is not None:
             zs = zs + (row(z_ptr, SZ, t, last, d, on_d, EVEN),)
+        for g in tl.static_range(NG):
+            Bs = Bs + (state_row(B_ptr, SB, t, last, g * HALF + m, N, WORDS is not None, EVEN),)
     for top in tl.static_range(NG - 1, -1, -1):
-        on = (n + top * GROUP < N)[:, None] & on_d[None, :]
-        alive = _any_left(As[top], time, on, EVEN) & is_open
+        on = (2 * (top * HALF + m) < N)[:, None] & on_d[None, :]
+        on_odd = (2 * (top * HALF + m) + 1 < N)[:, None] & on_d[None, :]
+        alive = _any_left(As[2 * top], As[2 * top + 1], time, on, on_odd, EVEN) & is_open
         while (block < blocks) & alive:
             ahead = (block + 1) * BLOCK if ADJOINT else last - (block + 2) * BLOCK + 1
             tile = (pid % TILES) * BD
@@ -97,7 +100,7 @@ def chunk_kernel(
                 prefetch(z_ptr + tile, SZ, ahead, last, BD, BLOCK, PREFETCH)
             prefetch(B_ptr, SB, ahead, last, 2, BLOCK, PREFETCH)
             for i in range(0, BLOCK, U):
-                next_xs, next_dts, next_zs = (), (), ()
+                next_xs, next_dts, next_zs, next_Bs = (), (), (), ()
                 for u in tl.static_range(U):
                     done = block * BLOCK + i + u  # steps walked in this chunk
                     t = done if ADJOINT else last - done
@@ -106,6 +109,12 @@ def chunk_kernel(
                     next_dts = next_dts + (row(dt_ptr, SD, ahead, last, d, on_d, EVEN, PAST_END),)
                     if ADJOINT and z_ptr is not None:
                         next_zs = next_zs + (row(z_ptr, SZ, ahead, last, d, on_d, EVEN),)
+                    for g in tl.static_range(NG):
+                        if g <= top:
+                            words = state_row(B_ptr, SB, ahead, last, g * HALF + m, N, WORDS is not None, EVEN)
+                            next_Bs = next_Bs + (words,)
+                        else:
+                            next_Bs = next_Bs + (Bs[u * NG + g],)
 
                     here = (t >= 0) & (t <= last)
                     step = time_step(dts[u].to(tl.float32) + bias, here, SOFTPLUS, EVEN)
@@ -124,16 +133,15 @@ def chunk_kernel(
                         if reset_ptr is not None:
                             is_open &= not is_reset
                     new = ()
-                    for g in tl.static_range(NG):
-                        if g <= top:
-                            on_n = (n + g * GROUP < N) & here
-                            part = load(B_ptr + t.to(tl.int64) * SB + g * GROUP + n, on_n, EVEN).to(tl.float32)[:, None]
-                            part *= tl.exp2(As[g] * time[None, :]) * weight[None, :]
+                    for k in tl.static_range(2 * NG):
+                        if k // 2 <= top:
+                            part = unpack(Bs[u * NG + k // 2][k % 2], k % 2 == 1, WORDS)
+                            part *= tl.exp2(As[k] * time[None, :]) * weight[None, :]
                             if reset_ptr is not None:
                                 part = tl.where(is_open, part, 0.0)
-                            new = new + (sums[g] + part,)
+                            new = new + (sums[k] + part,)
                         else:
-                            new = new + (sums[g],)
+                            new = new + (sums[k],)
                     sums = new
                     if not ADJOINT:
                         time += step
@@ -141,25 +149,25 @@ def chunk_kernel(
                             is_open &= not is_reset
                     if u % 2 == 1:  # holds the loads above it in place, see triton_scan_forward.py
                         store(time_ptr + d, time, on_d, EVEN)
-                xs, dts, zs = next_xs, next_dts, next_zs
+                xs, dts, zs, Bs = next_xs, next_dts, next_zs, next_Bs
             block += 1
-            alive = _any_left(As[top], time, on, EVEN) & is_open
-    for g in tl.static_range(NG):
-        on = (n + g * GROUP < N)[:, None] & on_d[None, :]
-        at_nd = item * (N * D) + (n[:, None] + g * GROUP) * D + d[None, :]
-        store(added_ptr + at_nd, sums[g], on, EVEN)
+            alive = _any_left(As[2 * top], As[2 * top + 1], time, on, on_odd, EVEN) & is_open
+    for k in tl.static_range(2 * NG):
+        n = 2 * (k // 2 * HALF + m) + k % 2
+        at_nd = item * (N * D) + n[:, None] * D + d[None, :]
+        store(added_ptr + at_nd, sums[k], (n < N)[:, None] & on_d[None, :], EVEN)
     store(time_ptr + d, time, on_d, EVEN)
 
 
-@triton.jit(do_not_specialize=["n_chunks"])
+@triton.jit(do_not_specialize=["n_pieces", "n_chunks", "K"])
 def carry_kernel(
-    state_ptr, time_ptr, cut_ptr, A_ptr, start_ptr, n_chunks,
+    added_ptr, time_ptr, cut_ptr, A_ptr, start_ptr, enters_ptr, n_pieces, n_chunks, K,
     D: tl.constexpr, N: tl.constexpr, NP: tl.constexpr, BD: tl.constexpr, U: tl.constexpr,
     ADJOINT: tl.constexpr, EVEN: tl.constexpr,
 ):  # fmt: skip
-    """Replace what each chunk adds by the state it receives, in place. `cut` marks chunks that hold a reset.
+    """Turn what each piece adds into the state that each chunk of K pieces receives. `cut` marks pieces with a reset.
 
-    A mark of its own: no sum of dt can say "decay 0", and 0 times a NaN would leak.
+    A mark of its own: no sum of dt can say "decay 0", and 0 times a NaN would leak. With K = 1 both may be one tensor.
     """
     TILES: tl.constexpr = (D + BD - 1) // BD
     pid = tl.program_id(0)
@@ -174,19 +182,21 @@ def carry_kernel(
         carried = tl.zeros([NP, BD], tl.float32)
     else:
         carried = load(start_ptr + b * (N * D) + nd, on, EVEN)
-    for c in range(0, n_chunks, U):
+    for first in range(0, n_pieces, U):
         added, times, cuts = (), (), ()
         for u in tl.static_range(U):
-            live = c + u < n_chunks
-            item = b * n_chunks + (n_chunks - 1 - c - u if ADJOINT else c + u)
-            added = added + (tl.load(state_ptr + item * (N * D) + nd, mask=on & live, other=0.0),)
+            live = first + u < n_pieces
+            item = b * n_pieces + (n_pieces - 1 - first - u if ADJOINT else first + u)
+            added = added + (tl.load(added_ptr + item * (N * D) + nd, mask=on & live, other=0.0),)
             times = times + (tl.load(time_ptr + item * D + d, mask=on_d & live, other=0.0),)
             if cut_ptr is not None:
                 cuts = cuts + (tl.load(cut_ptr + item, mask=live, other=0),)
         for u in tl.static_range(U):
-            live = c + u < n_chunks
-            item = b * n_chunks + (n_chunks - 1 - c - u if ADJOINT else c + u)
-            tl.store(state_ptr + item * (N * D) + nd, carried, mask=on & live)
+            piece = n_pieces - 1 - first - u if ADJOINT else first + u
+            entered = (piece >= 0) & (piece < n_pieces)  # and the chunk's first, or its last that there is
+            entered &= ((piece % K == K - 1) | (piece == n_pieces - 1)) if ADJOINT else piece % K == 0
+            chunk = b * n_chunks + piece // K
+            tl.store(enters_ptr + chunk * (N * D) + nd, carried, mask=on & entered)
             carried *= tl.exp2(A * times[u][None, :])
             if cut_ptr is not None:
                 carried = tl.where(cuts[u] != 0, 0.0, carried)

@@ -33,7 +33,7 @@ def scan_summary(
     added = states[:, last]
     if chunks > 1:
         added, cuts = added.clone(), triton_scan._cuts(reset, T)
-        triton_scan.carry_states(size, states, times, cuts, A_nd, None, adjoint)
-        carried = torch.exp(A_nd * times[:, last, None]) * states[:, last]  # states hold now what enters each chunk
+        enters = triton_scan.carry_states(size, states, times, cuts, A_nd, None, adjoint)
+        carried = torch.exp(A_nd * times[:, last, None]) * enters[:, last]
         added += carried if cuts is None else torch.where(cuts[:, last, None, None] != 0, 0.0, carried)
     return added.transpose(1, 2).contiguous(), times.sum(1)

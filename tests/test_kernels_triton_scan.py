@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from triton_process import run_json
-from triton_scan_cases import IN_PLACE, MANY, SMALL, Case, Result, run_reference
+from triton_scan_cases import IN_PLACE, MANY, SMALL, WHOLE, Case, Result, run_reference
 
 from dnamamba.kernels import triton_scan
 from dnamamba.kernels.triton_scan import BACKWARD, FORWARD, _Sizes, borders_shape
@@ -27,9 +27,11 @@ def compiled() -> dict[str, Any]:
     return run_json(HERE / "triton_scan_compile.py", interpret=False)
 
 
-@pytest.mark.parametrize("name", [*SMALL, *(f"{name}, many programs" for name in MANY)])
+@pytest.mark.parametrize(
+    "name", [*SMALL, *(f"{name}, many programs" for name in MANY), *(f"{name}, walked whole" for name in WHOLE)]
+)
 def test_matches_float64(name: str, interpreted: dict[str, Any]) -> None:
-    dtype = SMALL[name.removesuffix(", many programs")].dtype
+    dtype = SMALL[name.removesuffix(", many programs").removesuffix(", walked whole")].dtype
     for output, error in interpreted[name].items():
         limit = (FORWARD_TOLERANCE if output in ("y", "final_state") else GRADIENT_TOLERANCE)[dtype]
         assert error < limit, f"{output}: relative error {error:.1e}"
@@ -53,7 +55,7 @@ def test_gradients_in_place_are_those_apart(name: str, interpreted: dict[str, An
 
 def test_compiles_for_ampere_and_hopper(compiled: dict[str, Any]) -> None:
     assert {name.rsplit(" ", 1)[1] for name in compiled} == {"sm_80", "sm_90"}
-    for name in ("output sm_90", "chunk sm_90", "chunk, adjoint sm_90", "gradient sm_90"):
+    for name in ("output sm_90", "chunk sm_90", "chunk, one group sm_90", "chunk, adjoint sm_90", "gradient sm_90"):
         assert compiled[name]["stack"] == 0, f"{name} spills registers"
 
 

@@ -14,6 +14,7 @@ from dnamamba.memory import (
     Portion,
     describe,
     largest_piece,
+    lean_piece,
     plan_by_tokens,
     plan_from_json,
     plan_memory,
@@ -62,6 +63,19 @@ def test_micro_batches_stop_where_the_device_is_full_and_slices_do_not():
 def test_lean_takes_no_more_than_it_says():
     assert portion_within(PRINT, 1e11, 2**20, 4, 2**17) == Portion(1, 2**17)
     assert portion_within(PRINT, 1e11, 2**10, 1024, 2**17) == Portion(128, 2**10)
+
+
+def test_lean_slices_grow_with_what_is_enough_between_two_bounds():
+    assert lean_piece(PRINT, 1e11, 2**20) == 2**18
+    assert lean_piece(PRINT, 1e9, 2**20) == 2**17
+    assert lean_piece(PRINT, 4e9, 2**20) == largest_piece(PRINT, 4e9, 2**20)
+
+
+def test_slices_are_of_about_one_size():
+    """Of 2^20 tokens 213,000 fit: five slices of 205 * 1,024, not four of 208 and one of 192."""
+    small = Footprint(fixed=0, per_token=1.0, border=0)
+    assert portion_within(small, 1e12, 2**20, 1, 213_000) == Portion(1, 205 * 1024)
+    assert plan_by_tokens({3000: 1}, 1100) == {3000: Portion(1, 1024)}  # whole grains, and no more than was allowed
 
 
 @pytest.mark.parametrize("budget", [0.0, 4e7, 6e7])

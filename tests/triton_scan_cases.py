@@ -199,20 +199,26 @@ SMALL = {
     "steps of 100": Case(L=16, D=4, T=8, dt_raw=100.0),
     "a chunk that forgets": Case(L=48, D=2, N=2, T=24, dt_raw=2.0, fastest=1.2),  # and is not walked to its other end
     "fast and slow states": Case(L=32, D=4, T=16, dt_raw=1.0, fastest=60.0),
+    "chunks of 24": Case(L=50, D=4, T=24, reset=True),
+    "chunks in pieces": Case(B=2, L=44, D=5, N=5, T=16, reset=True),
 }
 IN_PLACE = ("plain", "resets", "bfloat16, strided")
 MANY = ("chunks", "resets", "no softplus", "33 states, float16", "bfloat16, strided")
+WHOLE = ("a chunk that forgets", "fast and slow states", "chunks of 24")
 POISON = Case(B=2, L=24, D=4, N=4, T=8)  # a reset inside the middle chunk
 SPLIT = Case(L=20, D=4, N=4, T=8, reset=True)
 
 
 def main() -> None:
     triton_scan.BLOCK = 8  # a chunk is a multiple of it: several chunks in few, slowly interpreted steps
+    triton_scan.GROUPS = (((8, 1), (16, 2), (99, 4)),) * 2  # as short chunks would have it, and long ones
     result: dict[str, Any] = {name: errors(case, "cpu") for name, case in SMALL.items()}
     result["nan"] = poison(POISON, "cpu", float("nan"))
     result["inf"] = poison(POISON, "cpu", float("inf"))
     result["split"] = split_equals_whole(SPLIT, "cpu", 11)
     result["in place"] = {name: in_place_equals_apart(SMALL[name], "cpu") for name in IN_PLACE}
+    triton_scan.PIECES = (1,)  # longer walks: two groups of states, and four
+    result |= {f"{name}, walked whole": errors(SMALL[name], "cpu") for name in WHOLE}
     triton_scan.SPARSE = 0  # the output pass for many programs
     result |= {f"{name}, many programs": errors(SMALL[name], "cpu") for name in MANY}
     print(json.dumps(result))

@@ -14,8 +14,8 @@ from triton.compiler import ASTSource
 
 from dnamamba.kernels.triton_scan import BLOCK, CARRY_UNROLL
 from dnamamba.kernels.triton_scan_backward import STAGES, gradient_kernel, sum_tiles_kernel
-from dnamamba.kernels.triton_scan_chunks import GROUPS, carry_kernel, chunk_kernel
 from dnamamba.kernels.triton_scan_chunks import UNROLL as CHUNK_UNROLL
+from dnamamba.kernels.triton_scan_chunks import carry_kernel, chunk_kernel
 from dnamamba.kernels.triton_scan_forward import UNROLL, output_kernel
 from dnamamba.kernels.triton_scan_sparse import sparse_output_kernel
 
@@ -23,15 +23,18 @@ INPUTS = {f"{name}_ptr" for name in ("x", "dt", "z", "B", "C", "y", "dy", "dx", 
 SIZES = {
     "SX": 1024, "SZ": 1024, "SD": 512, "SG": 512, "SB": 64, "SC": 64, "ODX": 512, "ODD": 512, "ODZ": 512,
     "D": 512, "N": 16, "NP": 16, "BD": 32,
-    "BLOCK": BLOCK, "STAGES": STAGES, "NG": GROUPS, "WORDS": None, "SOFTPLUS": True, "EVEN": True, "SIZE": 1024,
+    "BLOCK": BLOCK, "STAGES": STAGES, "NG": 4, "WORDS": None, "SOFTPLUS": True, "EVEN": True, "SIZE": 1024,
 }  # fmt: skip
+CHUNK = {"U": CHUNK_UNROLL, "PREFETCH": True, "reset_ptr": None, "WORDS": tl.bfloat16, "SB": 32}
 KERNELS: dict[str, tuple[Any, dict[str, Any]]] = {
     "output": (output_kernel, {"U": UNROLL, "WORDS": tl.bfloat16, "SB": 32, "SC": 32, "reset_ptr": None}),
     "output, resets, odd": (output_kernel, {"U": UNROLL, "EVEN": False}),
     "sparse output": (sparse_output_kernel, {"WORDS": tl.bfloat16, "SB": 32, "SC": 32, "reset_ptr": None}),
     "sparse output, resets, odd": (sparse_output_kernel, {"EVEN": False}),
-    "chunk": (chunk_kernel, {"U": CHUNK_UNROLL, "ADJOINT": False, "PREFETCH": True, "reset_ptr": None, "z_ptr": None}),
-    "chunk, adjoint": (chunk_kernel, {"U": CHUNK_UNROLL, "ADJOINT": True, "PREFETCH": True, "reset_ptr": None}),
+    "chunk": (chunk_kernel, CHUNK | {"ADJOINT": False, "z_ptr": None}),
+    "chunk, one group": (chunk_kernel, CHUNK | {"ADJOINT": False, "z_ptr": None, "NG": 1}),
+    "chunk, resets, odd": (chunk_kernel, {"U": CHUNK_UNROLL, "PREFETCH": True, "ADJOINT": True, "EVEN": False}),
+    "chunk, adjoint": (chunk_kernel, CHUNK | {"ADJOINT": True}),
     "carry": (carry_kernel, {"U": CARRY_UNROLL, "ADJOINT": True, "cut_ptr": None}),
     "gradient": (gradient_kernel, {"WORDS": tl.bfloat16, "SB": 32, "SC": 32, "reset_ptr": None, "y_ptr": None}),
     "gradient, resets, odd": (gradient_kernel, {"EVEN": False}),
