@@ -4,7 +4,7 @@ import os
 import sys
 import warnings
 from importlib import import_module
-from typing import Any
+from typing import TextIO
 
 import click
 
@@ -41,14 +41,22 @@ def cli() -> None:
     """Byte-level Mamba for genomes: ingest, pretrain, evaluate."""
 
 
+_PYTHONS_OWN = warnings.showwarning
+
+
 def _show_warning(
-    message: Warning | str, category: type[Warning], file: str, line: int, *_: object, shown: Any = warnings.showwarning
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
 ) -> None:
-    """Ours in one line, as errors are; a library's as Python does."""
+    """A warning of ours in one line, as errors are; a library's as Python does."""
     if issubclass(category, InputWarning):
         print(f"dnamamba: warning: {message}", file=sys.stderr)
     else:
-        shown(message, category, file, line)
+        _PYTHONS_OWN(message, category, filename, lineno, file, line)
 
 
 def main() -> None:
