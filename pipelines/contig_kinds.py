@@ -26,7 +26,7 @@ _UNPLACED = re.compile(
 _MITOCHONDRION = re.compile(r"(?i:(chr)?(M|MT|mito|MtDNA|mitochondrion))")
 _HAPLOTYPE = re.compile(r"(.+?)_(hap[12]|mat|pat|maternal|paternal)(_hsa\w+)?", re.IGNORECASE)
 _SEX = re.compile(r"(chr)?[XYZW]")
-_AUTOSOME = re.compile(r"(chr)?([1-9]\d{0,2}[ABab]?|[234][LR]|(?=[IVX]+)(?!X$)(X{0,3})(IX|IV|V?I{0,3}))")
+_AUTOSOME = re.compile(r"(chr)?([1-9]\d{0,2}[ABab]?|[234][LR]|(?=[IVX]+)(X{0,3})(IX|IV|V?I{0,3}))")
 _ACCESSION = re.compile(r"[A-Z]{1,2}_?\d{5,9}\.\d+")
 
 

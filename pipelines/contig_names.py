@@ -109,20 +109,15 @@ def named(attributes: Mapping[str, Any], assembly: str, sizes: Mapping[str, int]
         known, matched = None, {}
     return {
         **{key: value for key, value in attributes.items() if key != "synonyms"},
-        "aliases": {**aliases_of(matched, sizes), **tabled, **given},
+        "aliases": {**aliases_of(matched), **tabled, **given},
         "homologs": {name: row.homolog for name, row in matched.items() if row.homolog is not None},
         "manifest": known.name if known is not None else None,
     }
 
 
-def aliases_of(matched: Mapping[str, ManifestContig], sizes: Mapping[str, int]) -> dict[str, str]:
-    """Alias -> contig, for matched contigs of an assembly (`match_contigs`). What is a contig's name is no alias."""
-    return {
-        alias: name
-        for name, row in matched.items()
-        for alias in (row.name, *row.aliases)
-        if alias != name and alias not in sizes
-    }
+def aliases_of(matched: Mapping[str, ManifestContig]) -> dict[str, str]:
+    """Alias -> contig, for matched contigs of an assembly; `match_contigs` lets no alias be the name of another one."""
+    return {alias: name for name, row in matched.items() for alias in (row.name, *row.aliases) if alias != name}
 
 
 def homologs_of(assembly: AssemblyLike) -> dict[str, str]:

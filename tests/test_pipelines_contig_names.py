@@ -136,6 +136,11 @@ def test_nothing_left_shows_both_sides_the_nearest_first():
         NameFilter([], ["@primry"], "f.fa")
 
 
+def test_a_contig_that_is_called_like_a_class_word():
+    assert _left(["@sex", "chrX"], ["@sex"]) == "chrX"
+    assert _left(["@sex", "chrX"], ["[@]sex"]) == "@sex"
+
+
 def test_an_include_that_fits_nothing_is_told():
     with pytest.warns(InputWarning, match=r"f.fa: no contig fits --include chr7, zz\*"):
         assert _left(ALL, ["chr1", "zz*", "chr7"]) == "chr1"
