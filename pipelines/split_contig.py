@@ -39,9 +39,9 @@ def part_of_contigs(
 
 
 def _find(loci: Sequence[Locus], pattern: str, resolve: Mapping[str, Callable[[str], str]]) -> list[Locus]:
-    for name in (pattern, canonical_name(pattern)):
-        if found := [locus for locus in loci if _matches(locus, name)]:
-            return found
+    human = canonical_name(pattern)
+    if found := [locus for locus in loci if _matches(locus, pattern) or human in locus.homologs]:
+        return found
     assembly, colon, alias = pattern.partition(":")
     aliased = set()
     for one, to_contig in resolve.items():

@@ -209,6 +209,8 @@ def test_homologs_of_nothing_are_refused():
         ("hsa17x5", ("chr17", "chr5")),
         ("hsa5 (t(5;17), inferred)", ("chr17", "chr5")),
         ("hsa2a", ("chr2",)),
+        ("hsa1421", ("chr14", "chr21")),
+        ("hsa16 (random)", ("chr16",)),
         ("hsaX", ("chrX",)),
         ("MT", ("chrM",)),
         ("chrM", ("chrM",)),
@@ -349,3 +351,94 @@ def test_config_from_yaml_values():
         "split",
     )
     assert (config.homologs["g"]["chr4"], config.margin) == ("hsa17x5", 2**14)
+
+
+# Names that need no table
+
+
+def test_pieces_of_a_chromosome_go_with_it():
+    pieces = ["chr1_KI270706v1_random", "chr1_GL383518v1_alt", "chr1_KN196472v1_fix", "chr1_apd_hap1", "chr1_random"]
+    genome = Sizes("hg38", {"chr1": 10**6, "chr2": 10**6, "chr3": 10**6, **dict.fromkeys(pieces, 10_000)})
+    splits = _by_contig([genome], {}, valid=("chr2",), test=("chr1",))
+    assert {contig for _, contig in _where(splits, "test")} == {"chr1", *pieces}
+    with pytest.raises(InputError, match=r"hg38:chr1 is test where hg38:chr1_KI270706v1_random, its homolog"):
+        _by_contig([genome], {}, valid=("chr2",), test=("*:chr1",))
+
+
+def test_pieces_of_a_chromosome_that_is_cut_are_left_out():
+    genomes = [Sizes("hg38", {"chr1": 10**6, "chr1_GL383518v1_alt": 50_000}), Sizes("chimp", {"chr1": 10**6})]
+    splits = plan_splits(genomes, SplitConfig())
+    assert {contig for part in PARTS for _, contig in _where(splits, part)} == {"chr1"}
+    assert splits.bases("test", "hg38") == splits.bases("test", "chimp") > 0
+
+
+@pytest.mark.parametrize("contig", ["chr18_hap1_hsa16_random_utig4-1074", "JAQQLQ020000019.1"])
+def test_t2t_pieces_are_known_by_name_or_label(contig):
+    homologs = {"ape": {contig: "hsa16 (random)"}} if contig.startswith("J") else {}
+    genomes = [Sizes("human", {"chr16": 10**6}), Sizes("ape", {"chr18_hap1_hsa16": 10**6, contig: 50_000})]
+    splits = plan_splits(genomes, SplitConfig(homologs=homologs))
+    assert {("ape", "chr18_hap1_hsa16")} == {key for key in _where(splits, "test") if key[0] == "ape"}
+    assert not any(region.contig == contig for part in PARTS for region in splits.parts[part])
+
+
+def test_two_haplotypes_are_one_locus():
+    genome = Sizes("hg002", {f"chr{n}_{side}": 10**6 for n in (1, 2, 3) for side in ("MATERNAL", "hap2")})
+    splits = plan_splits([genome], SplitConfig())
+    for n in (1, 2, 3):
+        assert len({part for part in PARTS for _, c in _where(splits, part) if c.startswith(f"chr{n}_")}) == 1
+
+
+def test_a_manifest_of_the_same_lengths_says_the_homologs():
+    from dnamamba.pipelines.manifest import load_manifest
+
+    sizes = {one.name: one.length for one in load_manifest("gorGor6").contigs}
+    human = Sizes("person", {"chr5": 10**6, "chr17": 10**6, "chr6": 10**6})
+    with pytest.raises(InputError, match=r"put chr17\+chr5 into one part"):
+        _by_contig([human, Sizes("gorGor6", sizes)], {}, valid=("chr6",), test=("chr5",))
+    other = Sizes("gorGor6", {name: length + 1 for name, length in sizes.items()})  # another assembly of that name
+    assert _by_contig([human, other], {}, valid=("chr6",), test=("chr5",))
+
+
+def test_the_user_s_homologs_are_over_the_store_s():
+    store = Sizes("ape", {"a": 10**6, "b": 10**6, "c": 10**6})
+    store.attributes = {"homologs": {"a": "hsa1", "b": "hsa2", "c": "hsa3"}}
+    assert _where(_by_contig([store], {}, test=("chr2",)), "test") == {("ape", "b"): (0, 10**6)}
+    assert _where(_by_contig([store], {"ape": {"c": "hsa2"}}, test=("chr2",)), "test").keys() == {
+        ("ape", "b"),
+        ("ape", "c"),
+    }
+
+
+def test_aliases_name_contigs():
+    class Aliased(Sizes):
+        def resolve(self, name):
+            return {"CM000663.2": "one", "CM000664.2": "two"}.get(name) or super().resolve(name)
+
+    genome = Aliased("g", {"one": 9, "two": 9, "three": 9})
+    splits = _by_contig([genome], {}, valid=("g:CM000663.2",), test=("CM000664.2",))
+    assert _where(splits, "valid") == {("g", "one"): (0, 9)}
+    assert _where(splits, "test") == {("g", "two"): (0, 9)}
+    with pytest.raises(InputError, match="'h:CM000663' matches no contig"):
+        _by_contig([genome], {}, valid=("h:CM000663",))
+
+
+def test_human_numbers_are_read_with_and_without_chr():
+    splits = _by_contig(
+        [Sizes("a", {"chr2A": 5, "chr2B": 5, "chr7": 5}), Sizes("b", {"2": 9, "7": 5})], {}, test=("2",)
+    )
+    assert set(_where(splits, "test")) == {("a", "chr2A"), ("a", "chr2B"), ("b", "2")}
+
+
+def test_bed_lines_of_contigs_called_like_a_track(tmp_path):
+    splits = _bed(tmp_path, "track name=x\nbrowser position\ntrack1\t0\t5\ttrain\n", [Sizes("g", {"track1": 10})])
+    assert splits.bases("train") == 5
+
+
+def test_hyenadna_and_basenji_lines_are_read_as_they_are(tmp_path):
+    """Windows of 131,072 bases that overlap within a part, sorted by nothing, tabs, UCSC names."""
+    text = "chr18\t928386\t1059458\ttrain\nchr4\t113630947\t113762019\ttrain\nchr11\t18427720\t18558792\ttrain\n"
+    text += "chr4\t113639139\t113770211\ttrain\nchr16\t85805681\t85936753\tvalid\nchr8\t132158314\t132289386\ttest\n"
+    sizes = {"chr18": 80_373_285, "chr4": 190_214_555, "chr11": 135_086_622, "chr16": 90_338_345, "chr8": 145_138_636}
+    splits = _bed(tmp_path, text, [Sizes("hg38", sizes)])
+    assert splits.bases("train") == 3 * 131_072 + 8_192
+    assert splits.bases("valid") == splits.bases("test") == 131_072
