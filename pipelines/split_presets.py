@@ -52,7 +52,7 @@ def preset_split(name: str, assemblies: Sequence[AssemblyLike], base: SplitConfi
             leaders = [homolog for homolog, part in parts.items() if part == goes_to]
             moved.append(
                 f"{name}: {_listed(followers)} from {_listed(sorted({parts[one] for one in followers}))} to {goes_to} "
-                f"with {_listed(leaders)}, since {_listed(joined[:4])} hold both"
+                f"with {_listed(leaders)}, since {_listed(joined[:4])} {'holds' if len(joined) == 1 else 'hold'} both"
             )
     for part, chromosomes in held.items():
         if not chromosomes:

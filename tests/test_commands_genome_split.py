@@ -217,7 +217,7 @@ def test_hyenadna_with_gorilla_moves_17_with_5(human, gorillas):
     document = _document(human, gorillas, "--preset", "hyenadna")
     assert document["split"] == {"method": "contig", "valid": ["chr1"], "test": ["chr5", "chr17"]}
     assert document["moved"] == [
-        "hyenadna: chr17 from train to test with chr5, since gorilla:chr4_pat_hsa17x5 hold both"
+        "hyenadna: chr17 from train to test with chr5, since gorilla:chr4_pat_hsa17x5 holds both"
     ]
     assert _call(human, gorillas, "--preset", "hyenadna").stdout.startswith(document["moved"][0])
 
@@ -252,6 +252,16 @@ def test_the_picture_has_every_part_in_its_colour(human, gorillas, tmp_path):
     picture = (matplotlib.image.imread(tmp_path / "new" / "split.png")[:, :, :3] * 255).round().astype(int)
     seen = {tuple(colour) for colour in np.unique(picture.reshape(-1, 3), axis=0)}
     assert {tuple(bytes.fromhex(colour[1:])) for colour in COLOURS.values()} <= seen
+
+
+def test_a_family_of_test_and_validation_goes_to_test():
+    from dnamamba.pipelines.split_presets import preset_split
+
+    homologs = {"hg38": {"chr22": "chr1+chr5"}}
+    config, moved = preset_split("hyenadna", [FromManifest("hg38")], SplitConfig(homologs=homologs))
+    assert config.valid == ("chr3", "chr12", "chr13")
+    assert config.test[:2] == ("chr1", "chr5")
+    assert moved == ["hyenadna: chr1 from valid to test with chr5, since hg38:chr22 holds both"]
 
 
 @pytest.mark.parametrize(

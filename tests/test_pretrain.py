@@ -16,6 +16,7 @@ from dnamamba.checkpoints import checkpoint_of_step
 from dnamamba.cli import cli
 from dnamamba.errors import InputError
 from dnamamba.optimiser import learning_rate
+from dnamamba.pipelines.splits import Splits, plan_splits
 from dnamamba.pretrain import pretrain
 from dnamamba.pretrain_config import CONFIGS, read_config
 from dnamamba.report import read_log
@@ -45,6 +46,17 @@ def test_a_run_leaves_a_model_metrics_and_pictures(finished):
         assert (finished / "figures" / name).read_bytes().startswith(b"\x89PNG")
     model = dnamamba.load(finished)
     assert model.log_likelihood("ACGT" * 10).per_base < 0
+
+
+def test_the_model_carries_the_split_of_its_run(finished):
+    stored = json.loads((finished / "config.json").read_text())["extra"]["splits"]
+    assert stored == json.loads((finished / "splits.json").read_text())
+    splits = Splits.from_json(stored)
+    store = dnamamba.open_store(finished / "genomes.zarr")
+    splits.check([store[name] for name in store.assemblies])
+    config = read_config(str(finished / "pretrain.yaml"), [], [])
+    assert splits == plan_splits([store[name] for name in store.assemblies], config.split_in_force)
+    assert all(splits.bases(part, name) for part in splits.parts for name in store.assemblies)
 
 
 def test_metrics_say_what_each_stage_was(finished):
