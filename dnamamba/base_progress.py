@@ -6,6 +6,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.progress import Progress, TaskID
 
 PLAIN_EVERY = 10.0
@@ -54,6 +56,18 @@ class BaseProgress:
             self._bar.update(self._task, description=text, completed=done, total=total)
         else:
             print(text, file=sys.stderr, flush=True)
+
+    def stage(self, work: str, unit: Literal["bases", "bytes"]) -> "Callable[[str, int, int | None], None]":
+        """Progress of another work, from its first call on: a download, then what is done with it."""
+
+        def tick(name: str, done: int, total: int | None) -> None:
+            if self._work != work:
+                self._work, self._unit, self._first, self._began = work, unit, None, time.monotonic()
+                if self._bar is not None and self._task is not None:
+                    self._bar.reset(self._task, total=None)
+            self(name, done, total)
+
+        return tick
 
     def note(self, text: str) -> None:
         """Say one line besides, above the bar where there is one."""

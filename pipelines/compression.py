@@ -31,9 +31,10 @@ class ByteStream:
         InputError: no such file, a folder, or one that cannot be opened.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, handle: BinaryIO | None = None) -> None:
+        """`handle`: where the bytes come from when `path` is no file but a name for messages."""
         self.label = path_label(path)
-        self._handle, self.seekable = _open(path, self.label)
+        self._handle, self.seekable = (handle, False) if handle is not None else _open(path, self.label)
         # What a pipe has now is enough: `read` of standard input would wait for all of it.
         self._read: Callable[[int], bytes] = getattr(self._handle, "read1", self._handle.read)
         self._ahead = b""

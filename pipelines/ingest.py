@@ -15,6 +15,7 @@ from dnamamba.errors import InputError
 from dnamamba.pipelines.fasta import Names
 from dnamamba.pipelines.ingest_source import ArrayContig, NameFilter, SourceFile, default_assembly
 from dnamamba.pipelines.letters import Gaps, Unknown
+from dnamamba.pipelines.remote_stream import RemoteStream
 from dnamamba.pipelines.sources import open_source
 from dnamamba.pipelines.store import Assembly, local_folder, open_store
 from dnamamba.pipelines.store_build import Progress, build
@@ -46,7 +47,8 @@ def ingest(
     """Put a FASTA or 2bit file into a store as one assembly. The store is made when there is none.
 
     Args:
-        source_path: the file, told by its content; "-" is standard input (FASTA).
+        source_path: the file, told by its content; "-" is standard input (FASTA). Or a `RemoteStream`; names of
+            genomes and addresses are for `remote_source.ingest_source`.
         store_path: a local folder.
         assembly: its name; by default the file's without its endings.
         names: contigs are called by the "first-word" of their header or by the "full" header.
@@ -74,9 +76,10 @@ def ingest(
     if assembly is None and label == "standard input":
         raise InputError("standard input: name the assembly with --assembly")
     name = check_assembly_name(assembly if assembly is not None else default_assembly(source_path))
-    file = SourceFile(source_path, label)
+    stream = source_path if isinstance(source_path, RemoteStream) else None
+    file = stream or SourceFile(source_path, label)
     if resume and file.identity is None:
-        raise InputError(f"{label}: a pipe cannot be read again from its middle; run without --resume")
+        raise InputError(f"{label}: a pipe, or a server without ETag, cannot be gone on with; run without --resume")
     reading: dict[str, Any] = {"names": names, "gaps": gaps, "unknown": unknown, "rna": rna}
     reading |= {"include": list(include), "exclude": list(exclude)}
     extra = _checked(simulated, aliases, provenance)
@@ -91,7 +94,8 @@ def ingest(
             }:
                 raise _already(place)
             return whole
-        source = open_source(source_path, names=names, gaps=gaps, unknown=unknown, rna=rna)
+        handle = None if stream is None else stream.handle
+        source = open_source(source_path, names=names, gaps=gaps, unknown=unknown, rna=rna, handle=handle)
         chosen = NameFilter(include, exclude, label)
         lengths = [contig.length or 0 for contig in chosen(source.contigs())] if source.format == "2bit" else None
 

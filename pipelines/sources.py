@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from typing import Literal, Protocol
+from typing import BinaryIO, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,7 @@ def open_source(
     gaps: Gaps = "error",
     unknown: Unknown = "error",
     rna: bool = False,
+    handle: BinaryIO | None = None,
 ) -> Source:
     """Open a FASTA (plain, gzip, bgzip) or 2bit file, told by its first bytes and never by its name.
 
@@ -62,6 +63,7 @@ def open_source(
         gaps: alignment gaps ("-", ".") are an "error", or left out ("drop").
         unknown: letters that are no IUPAC nucleotide are an "error", or become "N" (n in lower case).
         rna: U becomes T (u becomes t); else it is an error.
+        handle: where the bytes come from (FASTA only); `path` is then its name in messages.
 
     Returns:
         The source. What it gives are the bytes of the file, but for what `gaps`, `unknown` and `rna` change.
@@ -70,7 +72,7 @@ def open_source(
         InputError: no such file, or one in another format. What is wrong further on shows when it is read.
     """
     rules = LetterRules(gaps=gaps, unknown=unknown, rna=rna)
-    stream = ByteStream(path)
+    stream = ByteStream(path, handle=handle)
     try:
         if stream.head().startswith(TWOBIT):
             if not stream.seekable:

@@ -464,7 +464,7 @@ sex: unknown
 licence: unknown
 files:
   - {{format: 2bit, urls: [{url}.2bit], size: unknown, md5: unknown, md5sums: unknown}}
-  - {{format: fasta, urls: [{url}], size: {size}, md5: {md5}, md5sums: unknown}}
+  - {{format: fasta, urls: [{url}], size: {size}, md5: "{md5}", md5sums: unknown}}
 contigs:
   - {{name: chr1, length: 5, aliases: [], kind: autosome}}
 """

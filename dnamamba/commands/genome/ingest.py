@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from dnamamba.commands.genome.options import JOBS, STORE
+from dnamamba.commands.genome.options import FORMAT, JOBS, STORE
 from dnamamba.errors import InputError
 
 
@@ -36,6 +36,10 @@ from dnamamba.errors import InputError
     help="What becomes of letters that are no IUPAC code.",
 )
 @click.option("--rna", is_flag=True, help="Store U as T.")
+@click.option("--stream", is_flag=True, help="Read a remote FASTA straight into the store, without a copy on disk.")
+@click.option("--dir", "folder", metavar="D", help="Folder for downloads, which stay there; by default in the store.")
+@click.option("--keep", is_flag=True, help="Do not remove the download from the store's folder.")
+@FORMAT
 @JOBS
 @click.option("--resume", is_flag=True, help="Go on with an interrupted ingest; finished contigs are not read again.")
 @click.option("--overwrite", is_flag=True, help="Replace an assembly that is there, once the new one is whole.")
@@ -49,36 +53,52 @@ def ingest(
     gaps: str,
     unknown: str,
     rna: bool,
+    stream: bool,
+    folder: str | None,
+    keep: bool,
+    format: str | None,
     jobs: int | None,
     resume: bool,
     overwrite: bool,
 ) -> None:
-    """Put each SOURCE, a FASTA (plain, gzip, bgzip; - is standard input) or 2bit file, into a store as an assembly."""
+    """Put each SOURCE into a store as an assembly.
+
+    SOURCE is a FASTA (plain, gzip, bgzip; - is standard input) or 2bit file, an address (http, https, s3, gs, file) or
+    a genome of `dnamamba genome list`. Of the last two the file is downloaded first, verified, and removed at the end.
+    """
     if assembly is not None and len(sources) > 1:
         raise click.UsageError("--assembly names one assembly; give one SOURCE with it")
     from dnamamba.base_progress import BaseProgress
-    from dnamamba.pipelines.ingest import ingest as ingest_file
+    from dnamamba.pipelines.remote_source import ingest_source
 
     for source in sources:
         try:
             with BaseProgress(f"ingest {Path(source).name}") as progress:
-                made = ingest_file(
+                made = ingest_source(
                     source,
                     store,
+                    stream=stream,
+                    folder=folder,
+                    keep=keep,
+                    format=format,  # type: ignore[arg-type]
+                    fetched=progress.stage(f"fetch {Path(source).name}", "bytes"),
+                    note=progress.note,
                     assembly=assembly,
-                    names=names,  # type: ignore[arg-type]  # click has checked these three
-                    gaps=gaps,  # type: ignore[arg-type]
-                    unknown=unknown,  # type: ignore[arg-type]
+                    names=names,
+                    gaps=gaps,
+                    unknown=unknown,
                     rna=rna,
                     include=include,
                     exclude=exclude,
                     jobs=jobs,
                     resume=resume,
                     overwrite=overwrite,
-                    progress=progress,
+                    progress=progress.stage(f"ingest {Path(source).name}", "bases"),
                 )
         except KeyboardInterrupt:
             kept = "nothing was kept" if source == "-" else "the finished contigs are kept, --resume goes on"
+            if "://" in source and not stream:
+                kept = f"the download and {kept}"
             raise InputError(f"{source}: interrupted; {kept}") from None
         bases = sum(made.sizes.values())
         click.echo(f"{store}: assembly {made.name}, {len(made.contigs):,} contigs, {bases:,} bases", err=True)

@@ -1,0 +1,356 @@
+"""From a name or an address to a store in one go: downloaded or streamed, resumed, verified, and never half right."""
+
+import gzip
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from faulty_server import FaultyServer, drop, ignore_range, lie, stall, status, unannounced
+from store_cases import assert_genome, random_bases, write_fasta
+
+from dnamamba.errors import InputError
+from dnamamba.pipelines.bgzip import BgzipWriter
+from dnamamba.pipelines.fetch_reply import FetchSettings
+from dnamamba.pipelines.remote_source import Remote, find_source, ingest_source
+from dnamamba.pipelines.store import open_store
+
+QUICK = FetchSettings(timeout=0.4, tries=5, first_wait=0.002, longest_wait=0.01)
+GENOME = {f"chr{i}": random_bases(400_000 * i % 700_001, i) for i in range(1, 6)}
+MANIFEST = """\
+name: {name}
+species: Toy toy
+common_name: toy
+title: Toy 1
+accession: GCA_1
+sex: unknown
+licence: unknown
+files:
+  - {{format: 2bit, urls: [{url}.2bit], size: unknown, md5: unknown, md5sums: unknown}}
+  - {{format: fasta, urls: [{url}], size: {size}, md5: "{md5}", md5sums: {md5sums}}}
+contigs:
+  - {{name: chr1, length: 400000, aliases: ["1"], kind: autosome, homolog: hsa1}}
+"""
+
+
+@pytest.fixture
+def server(monkeypatch):
+    for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    with FaultyServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    """The genome as plain text, gzip and bgzip."""
+    folder = tmp_path_factory.mktemp("texts")
+    plain = write_fasta(folder / "toy.fa", GENOME).read_bytes()
+    with open(folder / "toy.fa.bgz", "wb") as file, BgzipWriter(file) as writer:
+        writer.write(plain)
+    return {"plain": plain, "gzip": gzip.compress(plain, 1), "bgzip": (folder / "toy.fa.bgz").read_bytes()}
+
+
+@pytest.fixture
+def manifests(tmp_path, monkeypatch):
+    (tmp_path / "m").mkdir()
+    monkeypatch.setenv("DNAMAMBA_MANIFESTS", str(tmp_path / "m"))
+
+    def add(name, url, data, digest=None, md5sums="unknown"):
+        md5 = digest or hashlib.md5(data).hexdigest()
+        text = MANIFEST.format(name=name, url=url, size=len(data), md5=md5, md5sums=md5sums)
+        (tmp_path / "m" / f"{name}.yaml").write_text(text)
+
+    return add
+
+
+def take(source, store, **options):
+    """Ingest; gives back the assembly and the notes."""
+    notes = []
+    made = ingest_source(source, store, settings=QUICK, note=notes.append, **options)
+    return made, notes
+
+
+def what(made):
+    source = made.attributes["source"]
+    return source["name"], source["size"], source["sha256"]
+
+
+def left(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if "toy" not in path.parts[-3:])
+
+
+@pytest.mark.parametrize("kind", ["plain", "gzip", "bgzip"])
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [],
+        [drop(100_000), drop(50_000), status(503, Retry_After=0)],
+        [stall(200_000)],
+        [drop(100_000), ignore_range],
+        [unannounced(150_000), unannounced()],
+        [drop(100_000), lie(Content_Range="bytes 0-5/9")],
+    ],
+    ids=["well", "dropped", "stalled", "Range ignored", "chunked", "another part"],
+)
+@pytest.mark.parametrize("etags", [True, False], ids=["etag", "no etag"])
+def test_streamed_from_the_server_into_the_store(server, tmp_path, texts, kind, faults, etags):
+    data = texts[kind]
+    server.etags = etags
+    url = server.put("toy.fa.gz", data, *faults)
+    made, notes = take(url, tmp_path / "s", stream=True)
+    assert_genome(made, GENOME)
+    assert what(made) == ("toy.fa.gz", len(data), hashlib.sha256(data).hexdigest())
+    assert made.attributes["provenance"]["url"] == url
+    assert any("neither its size nor a checksum is known" in note for note in notes)
+    assert sorted(path.name for path in (tmp_path / "s").iterdir()) == ["toy", "zarr.json"]
+
+
+def test_the_rest_is_asked_for_and_not_the_whole(server, tmp_path, texts):
+    take(server.put("toy.fa", texts["plain"], drop(1_000_000)), tmp_path / "s", stream=True)
+    assert server.ranges("toy.fa") == [None, "bytes=1000000-"]
+
+
+@pytest.mark.parametrize("etags", [True, False], ids=["etag", "no etag"])
+def test_a_stream_whose_file_changes_is_not_glued(server, tmp_path, texts, etags):
+    server.etags = etags
+    other = texts["plain"].replace(b"A", b"C")
+
+    def change(x):
+        drop(1_000_000)(x)
+        server.files["toy.fa"] = other
+
+    url = server.put("toy.fa", texts["plain"], change)
+    with pytest.raises(InputError, match=r"not the same file any more after 1,000,000 bytes"):
+        take(url, tmp_path / "s", stream=True)
+
+    def shorter(x):
+        drop(1_000_000)(x)
+        server.files["toy.fa"] = texts["plain"][:500]
+
+    url = server.put("toy.fa", texts["plain"], shorter)
+    with pytest.raises(InputError, match="not the same file any more"):
+        take(url, tmp_path / "s", stream=True)
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_stream_of_the_wrong_file_never_shows(server, tmp_path, texts, manifests):
+    data = texts["gzip"]
+    url = server.put("toy.fa.gz", data)
+    manifests("toy", url, data, digest="0" * 32)
+    with pytest.raises(InputError, match=f"{hashlib.md5(data).hexdigest()}, and {'0' * 32} is wanted"):
+        take("toy", tmp_path / "s", stream=True)
+    assert not (tmp_path / "s").exists()
+    # The publisher's list, and a size that is not met.
+    manifests("toy", url, data, digest="unknown", md5sums=server.put("md5sum.txt", b"1" * 32 + b"  toy.fa.gz\n"))
+    with pytest.raises(InputError, match=f"{'1' * 32} is wanted .*md5sum.txt"):
+        take("toy", tmp_path / "s", stream=True)
+    manifests("toy", url, data + b"x")
+    with pytest.raises(InputError, match=f"{len(data) + 1:,} are wanted"):
+        take("toy", tmp_path / "s", stream=True)
+    manifests("toy", url, data)
+    made, notes = take("toy", tmp_path / "s", stream=True)
+    assert_genome(made, GENOME)
+    assert notes == []
+    assert made.attributes["provenance"]["md5"] == hashlib.md5(data).hexdigest()
+
+
+def test_a_mirror_takes_over_in_the_middle_of_a_stream(server, tmp_path, texts):
+    from dnamamba.pipelines.manifest import SourceFile
+    from dnamamba.pipelines.remote_stream import RemoteStream
+
+    data = texts["plain"]
+    for md5, ranges in ((hashlib.md5(data).hexdigest(), ["bytes=1000000-"]), (None, [None])):
+        one = server.put("a/toy.fa", data, drop(1_000_000), *[status(500)] * 9)
+        two = server.put("b/toy.fa", data)
+        del server.requests[:]
+        file = SourceFile(format="fasta", urls=(one, two), size=len(data), md5=md5, md5sums=None)
+        stream = RemoteStream(file, settings=QUICK, note=[].append)
+        got = b"".join(iter(stream.next_piece, b""))
+        assert got == data
+        assert server.ranges("b/toy.fa") == ranges
+
+
+def test_a_truncated_stream_is_no_whole_genome(server, tmp_path, texts):
+    url = server.put("toy.fa.gz", texts["gzip"], *[lie(Content_Length=300_000)] * 9)
+    with pytest.raises(InputError, match=r"the gzip data end at byte 300,000 .* truncated"):
+        take(url, tmp_path / "s", stream=True)
+    url = server.put("toy.fa", texts["plain"], drop(1_000_000), *[status(404)] * 9)
+    with pytest.raises(InputError, match=r"could not be streamed: .* answers 404"):
+        take(url, tmp_path / "s", stream=True)
+    assert not (tmp_path / "s").exists()
+
+
+def test_2bit_is_not_streamed(server, tmp_path, manifests):
+    url = server.put("toy.2bit", b"\x43\x27\x41\x1a" + bytes(12))
+    with pytest.raises(InputError, match=r"toy.2bit: holds 2bit data, which cannot be streamed.* Leave --stream out"):
+        take(url, tmp_path / "s", stream=True)
+
+
+def test_downloaded_by_name_ingested_and_removed(server, tmp_path, texts, manifests):
+    data = texts["gzip"]
+    manifests("toy", server.put("x.fa.gz", data, drop(300_000)), data)
+    ticks = []
+    options = {"format": "fasta", "fetched": lambda *tick: ticks.append(tick)}
+    made, _ = take("toy", tmp_path / "s", **options)
+    assert made.name == "toy"
+    assert_genome(made, GENOME)
+    assert what(made) == ("x.fa.gz", len(data), hashlib.sha256(data).hexdigest())
+    assert made.attributes["provenance"]["checked"] == ["size", "MD5 of the manifest"]
+    assert made["1", 0:10].tobytes() == GENOME["chr1"][:10].tobytes()  # the manifest's aliases came along
+    assert ticks[-1] == ("x.fa.gz", len(data), len(data))
+    assert sorted(path.name for path in (tmp_path / "s").iterdir()) == ["toy", "zarr.json"]
+    asked = len(server.requests)
+    with pytest.raises(InputError, match="'toy' is there already; --overwrite replaces it"):
+        take("toy", tmp_path / "s", **options)
+    assert len(server.requests) == asked, "it was downloaded before the store was looked at"
+
+
+def test_downloads_that_stay(server, tmp_path, texts):
+    data = texts["plain"]
+    url = server.put(["toy.fa", "key=secret"][0], data) + "?key=secret"
+    made, _ = take(url, tmp_path / "s", folder=tmp_path / "d")
+    assert (tmp_path / "d" / "toy.fa").read_bytes() == data
+    assert "secret" not in str(made.attributes)
+    take(url, tmp_path / "t", folder=tmp_path / "d")
+    assert len(server.requests) == 1
+    _, notes = take(url, tmp_path / "u", keep=True)
+    (kept,) = (tmp_path / "u").rglob("toy.fa")
+    assert any(str(kept) in note for note in notes)
+    assert open_store(tmp_path / "u").assemblies == ["toy"]
+    assert open_store(tmp_path / "u").unfinished == []
+
+
+def test_a_download_outlasts_a_failure(server, tmp_path, texts):
+    data = texts["plain"]
+    bad = server.put("toy.fa", data + b">x\nACGX\n")
+    with pytest.raises(InputError, match="base 4: found 'X'"):
+        take(bad, tmp_path / "s")
+    made, _ = take(bad, tmp_path / "s", unknown="N")
+    assert bytes(made["x"]) == b"ACGN"
+    assert len(server.requests) == 1
+    assert sorted(path.name for path in (tmp_path / "s").iterdir()) == ["toy", "zarr.json"]
+
+
+def test_two_addresses_with_one_file_name_do_not_stand_in_for_each_other(server, tmp_path):
+    one, two = server.put("a/genome.fa", b">x\nAAAA\n"), server.put("b/genome.fa", b">x\nCCCC\n")
+    store = tmp_path / "s"
+    assert bytes(take(one, store, assembly="a", keep=True)[0]["x"]) == b"AAAA"
+    assert bytes(take(two, store, assembly="b", keep=True)[0]["x"]) == b"CCCC"
+
+
+def test_a_path_wins_over_a_name(tmp_path, monkeypatch, manifests):
+    manifests("toy", "http://127.0.0.1:9/toy.fa", b"x")
+    monkeypatch.chdir(tmp_path)
+    found = find_source("toy")
+    assert isinstance(found, Remote)
+    assert found.manifest.name == "toy"
+    assert find_source("toy", "2bit").file.format == "2bit"
+    (tmp_path / "toy").write_text(">x\nACGT\n")
+    assert find_source("toy") == "toy"
+    assert bytes(ingest_source("toy", tmp_path / "s")["x"]) == b"ACGT"
+    assert find_source(str(tmp_path / "m" / "toy.yaml")).manifest.name == "toy"
+    assert find_source("-") == "-"
+
+
+def test_a_file_address_is_a_path(tmp_path):
+    (tmp_path / "a b").mkdir()
+    (tmp_path / "a b" / "toy.fa").write_text(">x\nACGT\n")
+    made = ingest_source(f"file://{tmp_path}/a%20b/toy.fa", tmp_path / "s", stream=True)
+    assert bytes(made["x"]) == b"ACGT"
+    assert "url" not in made.attributes["provenance"]
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("hg83", r"hg83: no such file, and no genome of this name; is 'hg38' meant\?"),
+        ("qqqqqqqq", "`dnamamba genome list` shows the names"),
+        ("a/hg38", "a/hg38: no such file$"),
+        ("ftp://h/x.fa", "ftp:// is not fetched"),
+        ("http://h/", "ends without the name of a file"),
+        ("x.yaml", "x.yaml: cannot be read"),
+    ],
+)
+def test_what_is_no_source(tmp_path, source, message):
+    with pytest.raises(InputError, match=message):
+        take(source, tmp_path / "s")
+    assert not (tmp_path / "s").exists()
+
+
+def _slow(x):
+    x.head()
+    rest = x.data[x.start :]
+    for start in range(0, len(rest), 30_000):
+        x.handler.wfile.write(rest[start : start + 30_000])
+        time.sleep(0.01)
+
+
+def _child(*arguments):
+    # A shell starts what it runs in the background with Ctrl-C ignored; this child must hear it all the same.
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\nfrom dnamamba.cli import main; main()"
+    )
+    command = [sys.executable, "-c", code, "genome", "ingest", *map(str, arguments)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+def _wait_for(child, there):
+    while not there():
+        assert child.poll() is None, child.stderr.read()
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", ["download", "stream"])
+def test_killed_or_interrupted_and_resumed(server, tmp_path, texts, how, sign):
+    data, store = texts["plain"], tmp_path / "s"
+    url = server.put("toy.fa", data, _slow)
+    child = _child(url, "--store", store, *(["--stream"] if how == "stream" else []))
+    if how == "download":
+        _wait_for(child, lambda: any(path.stat().st_size > 200_000 for path in store.rglob("*.part")))
+    else:  # the first contig is finished
+        journal = store / ".ingest" / "toy" / "new" / "journal"
+        _wait_for(child, lambda: journal.exists() and journal.read_bytes().count(b"\n") > 1)
+    child.send_signal(sign)
+    err = child.communicate(timeout=60)[1]
+    if sign == signal.SIGINT:
+        assert child.returncode == 1
+        assert "interrupted; the " in err
+        assert "--resume goes on" in err
+    assert not (store / "toy").exists()
+    worked = set()
+    made, _ = take(url, store, resume=True, stream=how == "stream", progress=lambda contig, *_: worked.add(contig))
+    assert_genome(made, GENOME)
+    assert what(made)[2] == hashlib.sha256(data).hexdigest()
+    if how == "stream":
+        assert "chr1" not in worked, "a finished contig was done again"
+    else:
+        assert server.ranges("toy.fa")[-1].startswith("bytes=")
+    assert sorted(path.name for path in store.iterdir()) == ["toy", "zarr.json"]
+    # Whole already: no error.
+    assert take(url, store, resume=True, stream=how == "stream")[0].sizes == made.sizes
+
+
+def test_a_stream_without_versions_is_not_resumed(server, tmp_path, texts):
+    server.etags = False
+    url = server.put("toy.fa", texts["plain"])
+    with pytest.raises(InputError, match="a server without ETag, cannot be gone on with; run without --resume"):
+        take(url, tmp_path / "s", stream=True, resume=True)
+
+
+def test_the_command(server, tmp_path, texts):
+    data = texts["gzip"]
+    url = server.put("toy.fa.gz", data)
+    for i, extra in enumerate([[], ["--stream"], ["--dir", tmp_path / "d"]]):
+        child = _child(url, "--store", tmp_path / f"s{i}", *extra)
+        err = child.communicate(timeout=60)[1]
+        assert child.returncode == 0, err
+        assert "assembly toy, 5 contigs" in err
+        assert "checksum is known" in err
+        assert_genome(open_store(tmp_path / f"s{i}")["toy"], GENOME)
+    assert os.listdir(tmp_path / "d") == ["toy.fa.gz"]
