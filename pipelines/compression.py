@@ -4,6 +4,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO, cast
 
@@ -16,6 +17,8 @@ CHUNK = 2**20
 """Bytes of text handed on at a time, about."""
 _RAW_CHUNK = 2**18  # of compressed data: `unused_data` is copied once a member, and bgzip has many
 _BGZIP_END_SIZE = 28
+_FHCRC, _FEXTRA, _FNAME, _FCOMMENT = 2, 4, 8, 16  # flags of a gzip header (RFC 1952)
+_HEADER_ROOM = 2**17  # bytes: an extra field of 64 KiB, and as much again for name and comment
 """Bytes of the empty block that ends every whole bgzip file. Source: SAM specification 1.6, section 4.1.2."""
 _GzipError = cast(type[Exception], igzip_lib.IsalError)  # isal's stubs call the class an instance
 
@@ -24,17 +27,43 @@ class DamagedStream(Exception):
     """Compressed data that end early or do not decompress. The reader adds file and contig."""
 
 
+@dataclass(frozen=True, slots=True)
+class TextPart:
+    """A part of a file's text that can be read without what lies before it."""
+
+    at: int
+    """Byte of the file where reading starts; of a compressed file, where a member starts."""
+    skip: int
+    """Bytes of text from there to the part."""
+    size: int | None
+    """Bytes of text in the part; None: to the end of the file."""
+
+    def cut(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """The part's own pieces out of those of the text from `at` on."""
+        skip, left = self.skip, sys.maxsize if self.size is None else self.size
+        while left > 0 and (chunk := next(chunks, b"")):
+            piece = chunk[skip : skip + left]
+            skip, left = max(0, skip - len(chunk)), left - len(piece)
+            if piece:
+                yield piece
+
+
 class ByteStream:
-    """One pass over a file's text. Use it as a context manager, or close it.
+    """One pass over a file's text, or a part of it. Use it as a context manager, or close it.
 
     Raises:
         InputError: no such file, a folder, or one that cannot be opened.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, handle: BinaryIO | None = None) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], part: TextPart | None = None, *, handle: BinaryIO | None = None
+    ) -> None:
         """`handle`: where the bytes come from when `path` is no file but a name for messages."""
         self.label = path_label(path)
         self._handle, self.seekable = (handle, False) if handle is not None else _open(path, self.label)
+        self._part = part
+        if part is not None:
+            self._handle.seek(part.at)
         # What a pipe has now is enough: `read` of standard input would wait for all of it.
         self._read: Callable[[int], bytes] = getattr(self._handle, "read1", self._handle.read)
         self._ahead = b""
@@ -55,7 +84,8 @@ class ByteStream:
             InputError: the operating system could not read on.
         """
         if self._chunks is None:
-            self._chunks = self._gathered() if self.head().startswith(GZIP) else self._plain()
+            text = self._gathered() if self.head().startswith(GZIP) else self._plain()
+            self._chunks = text if self._part is None else self._part.cut(text)
         return self._chunks
 
     def close(self) -> None:
@@ -109,14 +139,14 @@ class ByteStream:
                 parts, size = [], 0
 
     def _members(self) -> Iterator[bytes]:
+        bgzip = is_bgzip(self.head())
         data = self._raw(_RAW_CHUNK)
-        bgzip = is_bgzip(data)
         used = 0  # bytes of the file before `data`
         ended = False  # the last member was bgzip's end marker
         while data := data or self._raw(_RAW_CHUNK):
             start = used
-            if len(data) < len(GZIP):
-                data += self._raw(_RAW_CHUNK)
+            while not _header_is_whole(data) and (more := self._raw(_RAW_CHUNK)):
+                data += more
             if data == GZIP[:1]:
                 raise DamagedStream(_truncated(used + 1))
             if not data.startswith(GZIP):
@@ -158,6 +188,26 @@ class ByteStream:
                 )
             start += len(data)
             data = self._raw(_RAW_CHUNK)
+
+
+def _header_is_whole(data: bytes) -> bool:
+    """Whether a member's header ends in `data`, or is none, or is longer than any real one.
+
+    isal misreads one in parts: it takes a part's end for the end of the file's name, and a right checksum for a wrong.
+    """
+    if not data.startswith(GZIP[: len(data)]) or len(data) > _HEADER_ROOM:
+        return True
+    if len(data) < 10:
+        return False
+    flags, end = data[3], 10
+    if flags & _FEXTRA:
+        end += 2 + int.from_bytes(data[10:12], "little")
+    for flag in (_FNAME, _FCOMMENT):
+        if flags & flag:
+            end = data.find(b"\0", end) + 1
+            if not end:
+                return False
+    return len(data) >= end + (2 if flags & _FHCRC else 0)
 
 
 def _truncated(at: int) -> str:

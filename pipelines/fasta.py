@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from dnamamba.errors import InputError
 from dnamamba.pipelines.compression import ByteStream, DamagedStream, path_label
 from dnamamba.pipelines.letters import BLANKS, LetterError, LetterRules
+from dnamamba.pipelines.seen_names import SeenNames
 from dnamamba.pipelines.signatures import GZIP, foreign_format
 
 Names = Literal["first-word", "full"]
 
 MAX_HEADER = 2**16
 """Longest header line that is read, in bytes: the longest real ones are some hundred."""
+_SHOWN_NAME = 120  # letters of a name in a message; of a longer one, its start
 _LINE_ENDS = b"\r\n"
 _NOT_BLANK = re.compile(rb"[^ \t\r\n\v\f]")
 _BOM = b"\xef\xbb\xbf"
@@ -70,11 +72,13 @@ class FastaContig:
     length: None = None
     """Not known before the contig has been read."""
 
-    def __init__(self, name: str, description: str, blocks: Iterator[NDArray[np.uint8]]) -> None:
+    def __init__(self, name: str, description: str, at: int, blocks: Iterator[NDArray[np.uint8]]) -> None:
         self.name = name
         """First word of the header, or all of it."""
         self.description = description
         """The rest of the header."""
+        self.at = at
+        """Where its header starts, in bytes of the text."""
         self._blocks: Iterator[NDArray[np.uint8]] | None = blocks
 
     def blocks(self) -> Iterator[NDArray[np.uint8]]:
@@ -113,18 +117,20 @@ class _Reader:
         self._chunks = stream.chunks()
         self._text = b""
         self._at = 0
+        self._before = 0  # bytes of text before _text
         self._next: dict[bytes, int] = {}  # of each sign, the place in _text that was found last
         self._line_start = True
         self._where = _Where()
-        self._seen: dict[str, tuple[int, int]] = {}  # name -> record, hash of the full header
+        self._seen = SeenNames()
 
     def contigs(self) -> Iterator[FastaContig]:
         self._find_first_header()
         while self._more():
+            at = self._before + self._at
             header = self._header()
             name, description = self._split(header)
             blocks = self._blocks()
-            contig = FastaContig(name, description, blocks)
+            contig = FastaContig(name, description, at, blocks)
             yield contig
             contig._pass()
             for _ in blocks:  # what was not asked for is still checked
@@ -133,13 +139,16 @@ class _Reader:
     def _fail(self, problem: str) -> InputError:
         if self._where.record == 0:
             return InputError(f"{self._stream.label}: {problem}")
-        name = f"contig {self._where.name!r}" if self._where.name is not None else f"record {self._where.record:,}"
-        return InputError(f"{self._stream.label}: {name}: {problem}")
+        if self._where.name is None:
+            return InputError(f"{self._stream.label}: record {self._where.record:,}: {problem}")
+        shown = _shown(self._where.name.encode()) if len(self._where.name) > _SHOWN_NAME else repr(self._where.name)
+        return InputError(f"{self._stream.label}: contig {shown}: {problem}")
 
     def _more(self) -> bool:
         """Whether there is text; fetches a chunk when the last one is used up."""
         if self._at < len(self._text):
             return True
+        self._before += len(self._text)
         try:
             self._text = next(self._chunks, b"")
         except DamagedStream as error:
@@ -215,9 +224,9 @@ class _Reader:
         if not name.isprintable():
             raise self._fail(f"the name holds control characters: {_shown(header)}; correct the header")
         self._where.name = name
-        before, full = self._seen.setdefault(name, (self._where.record, hash(text)))
+        before, same = self._seen.first(name, text, self._where.record)
         if before != self._where.record:
-            advice = "--names full tells them apart by their full headers" if full != hash(text) else "rename one"
+            advice = "rename one" if same else "--names full tells them apart by their full headers"
             raise self._fail(f"the name of record {self._where.record:,} is that of record {before:,} too; {advice}")
         return name, description
 

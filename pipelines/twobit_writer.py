@@ -4,7 +4,7 @@ Source: UCSC, "Frequently Asked Questions: Data File Formats", .2bit; version 1 
 """
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import IO
 
 import numpy as np
@@ -16,11 +16,14 @@ from dnamamba.pipelines.store import Assembly
 _MAGIC = 0x1A412743
 _OTHER = 4  # code of a letter that 2bit cannot hold
 _BLOCK = 1 << 22
-_CODES = np.full(256, _OTHER, np.uint8)
-for _code, _letters in enumerate((b"TtNn", b"Cc", b"Aa", b"Gg")):  # under a run of N the bits are those of T
-    _CODES[list(_letters)] = _code
-_IS_N = np.isin(np.arange(256), list(b"Nn"))
-_IS_LOWER = np.isin(np.arange(256), list(range(ord("a"), ord("z") + 1)))
+# Tables for bytes.translate, four times as fast as an array that is indexed. Under a run of N the bits are those of T.
+_CODES = bytes([_OTHER]) * 256
+for _code, _letters in enumerate((b"TtNn", b"Cc", b"Aa", b"Gg")):
+    _CODES = bytes(_code if byte in _letters else old for byte, old in enumerate(_CODES))
+_IS_N = bytes(byte in b"Nn" for byte in range(256))
+_IS_LOWER = bytes(ord("a") <= byte <= ord("z") for byte in range(256))
+# Times four codes in a little-endian word, this puts the first at bits 30 and 31, the next below it, and so on.
+_GATHER = np.uint32(1 << 30 | 1 << 20 | 1 << 10 | 1)
 
 
 def write_twobit(assembly: Assembly, file: IO[bytes], progress: Callable[[str, int, int | None], None] | None) -> None:
@@ -58,32 +61,41 @@ def write_twobit(assembly: Assembly, file: IO[bytes], progress: Callable[[str, i
 
 def _record(assembly: Assembly, name: str, length: int, file: IO[bytes]) -> None:
     file.write(struct.pack("<I", length))
-    for selected in (_IS_N, _IS_LOWER):
-        starts, ends = _runs(assembly.blocks(name, _BLOCK), selected)
+    runs = _Runs(_IS_N), _Runs(_IS_LOWER)
+    for block in assembly.blocks(name, _BLOCK):
+        letters = block.tobytes()
+        for kind in runs:
+            kind.add(letters)
+    for kind in runs:
+        starts, ends = kind.borders()
         file.write(struct.pack("<I", len(starts)))
         file.write(starts.astype("<u4").tobytes() + (ends - starts).astype("<u4").tobytes())
     file.write(struct.pack("<I", 0))
     for number, block in enumerate(assembly.blocks(name, _BLOCK)):
-        codes = _CODES[block]
-        bad = np.flatnonzero(codes == _OTHER)
-        if len(bad):
-            base = number * _BLOCK + int(bad[0]) + 1
-            found = chr(block[bad[0]])
+        codes = np.frombuffer(block.tobytes().translate(_CODES) + bytes(-len(block) % 4), np.uint8)
+        if codes.max(initial=0) == _OTHER:
+            bad = int((codes == _OTHER).argmax())
+            base, found = number * _BLOCK + bad + 1, chr(block[bad])
             raise InputError(f"contig {name!r}, base {base:,}: {found!r}: 2bit holds A C G T N only; export FASTA")
-        quads = np.append(codes, np.zeros(-len(codes) % 4, np.uint8)).reshape(-1, 4)
-        file.write((quads[:, 0] << 6 | quads[:, 1] << 4 | quads[:, 2] << 2 | quads[:, 3]).tobytes())
+        file.write((codes.view("<u4") * _GATHER >> np.uint32(24)).astype(np.uint8).tobytes())
 
 
-def _runs(
-    blocks: Iterator[npt.NDArray[np.uint8]], selected: npt.NDArray[np.bool_]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """First and last-plus-one base of each run of selected letters in a stream."""
-    edges: list[npt.NDArray[np.int64]] = []
-    inside, at = False, 0
-    for block in blocks:
-        inner = selected[block]
-        changes = np.flatnonzero(np.diff(inner, prepend=inside)) + at
-        edges.append(changes.astype(np.int64))
-        inside, at = bool(inner[-1]), at + len(block)
-    both = np.concatenate([np.empty(0, np.int64), *edges, np.array([at] if inside else [], np.int64)])
-    return both[::2], both[1::2]
+class _Runs:
+    """First and last-plus-one base of each run of selected letters in a stream of blocks."""
+
+    def __init__(self, selected: bytes) -> None:
+        self._selected, self._inside, self._at = selected, False, 0
+        self._edges: list[npt.NDArray[np.int64]] = []
+
+    def add(self, letters: bytes) -> None:
+        inner = np.frombuffer(letters.translate(self._selected), np.bool_)
+        if bool(inner[0]) != self._inside:
+            self._edges.append(np.array([self._at], np.int64))
+        self._edges.append(np.flatnonzero(inner[1:] != inner[:-1]) + (self._at + 1))
+        self._inside, self._at = bool(inner[-1]), self._at + len(letters)
+
+    def borders(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Of the runs so far: starts and ends."""
+        last = np.array([self._at] if self._inside else [], np.int64)
+        both = np.concatenate([np.empty(0, np.int64), *self._edges, last])
+        return both[::2], both[1::2]

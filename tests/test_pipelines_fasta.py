@@ -281,3 +281,9 @@ def test_many_short_lines_do_not_take_quadratic_time(lines, write, monkeypatch):
     start = time.monotonic()
     read(path)
     assert time.monotonic() - start < 20
+
+
+def test_a_long_name_is_not_repeated_in_full(write):
+    with pytest.raises(InputError, match=r"contig 'x{40}'\.\.\.: base 1: found '!'") as caught:
+        read(write(b">" + b"x" * 60_000 + b"\n!\n"))
+    assert len(str(caught.value)) < 500

@@ -3,6 +3,7 @@
 import gzip
 import io
 import re
+import zlib
 
 import pysam
 import pytest
@@ -54,6 +55,41 @@ def test_a_truncated_gzip_names_the_contig(write):
         read(write(data[:-28]))
     with pytest.raises(InputError, match=r"contig 'b': after base \d+: the gzip data end at byte [\d,]+ in the middle"):
         read(write(data[:-29]))
+
+
+def _header(name: bytes, wrong: int = 0) -> bytes:
+    """A gzip header with extra field, file name, comment and a checksum of its own."""
+    head = b"\x1f\x8b\x08\x1e" + bytes(5) + b"\xff" + b"\x06\x00XY\x02\x00ab" + name + b"\0" + b"comment\0"
+    return head + ((zlib.crc32(head) & 0xFFFF) ^ wrong).to_bytes(2, "little")
+
+
+@pytest.mark.parametrize("piece", [1, 3, 11, 25, 2**18])
+@pytest.mark.parametrize("wrong", [0, 1])
+def test_a_header_is_read_whole_wherever_pieces_end(write, monkeypatch, piece, wrong):
+    """Found by fuzzing: of a header in two pieces isal calls a right checksum wrong, and takes half a name for all."""
+    monkeypatch.setattr(compression, "_RAW_CHUNK", piece)
+    data = gzip.compress(TEXT[:50], 6) + _header(b"a_name.fa", wrong) + gzip.compress(TEXT[50:], 6)[10:]
+    if wrong:
+        with pytest.raises(InputError, match=r"the gzip member that starts at byte \d+ is damaged"):
+            read(write(data))
+    else:
+        assert read(write(data)) == read(write(TEXT, "plain.fa"))
+
+
+@pytest.mark.parametrize("piece", [1, 17, 2**18])
+def test_a_name_in_the_header_that_never_ends(write, monkeypatch, piece):
+    monkeypatch.setattr(compression, "_RAW_CHUNK", piece)
+    data = gzip.compress(TEXT, 6)
+    data = data[:3] + b"\x08" + data[4:10] + b"x" * 40 + data[10:].replace(b"\0", b"x")
+    with pytest.raises(InputError, match=r"in the middle of a member|is damaged"):
+        read(write(data))
+
+
+@pytest.mark.parametrize("piece", [1, 7, 17])
+def test_bgzip_is_told_by_more_than_the_first_piece(write, monkeypatch, piece):
+    monkeypatch.setattr(compression, "_RAW_CHUNK", piece)
+    with pytest.raises(InputError, match="the bgzip end marker is missing"):
+        read(write(bgzip(TEXT, 100)[:-28]))
 
 
 def test_gzip_that_does_not_decompress(write):

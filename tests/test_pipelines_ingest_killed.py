@@ -7,6 +7,7 @@ import signal
 
 import numpy as np
 import pytest
+from kill_cases import kill_and_resume
 from store_cases import assert_genome, random_bases, small_shards, write_fasta
 
 from dnamamba.errors import InputError
@@ -94,30 +95,18 @@ def test_killed_at_any_step_and_resumed(tmp_path, fasta, genome, monkeypatch, dy
     assert sorted(path.name for path in store.iterdir()) == ["toy", "zarr.json"]
 
 
-def test_killed_at_random_moments(tmp_path, genome):
-    """The real thing: SIGKILL from outside while a slow ingest runs, again and again, until one gets through."""
-    fasta = write_fasta(tmp_path / "toy.fa", genome)
-    random = np.random.default_rng(3)
-
-    def slow():
-        import time
-
-        ingest(fasta, tmp_path / "s", resume=True, progress=lambda *_: time.sleep(0.01))
-        os._exit(0)
-
-    kills = 0
-    for _ in range(40):
-        child = FORK.Process(target=slow)
-        child.start()
-        child.join(float(random.uniform(0.01, 0.12)))
-        if child.is_alive():
-            child.kill()
-            child.join()
-        kills += child.exitcode == -signal.SIGKILL
-        if child.exitcode == 0:
-            break
-    assert kills
-    assert_genome(ingest(fasta, tmp_path / "s", resume=True), genome)
+def test_killed_at_random_moments(tmp_path, fasta, genome):
+    """SIGKILL from outside while an ingest runs, a dozen times; benchmarks/rehearse_kills.py does it fifty times."""
+    random, kills = np.random.default_rng(3), []
+    for number in range(12):
+        kill, made = kill_and_resume(
+            fasta, tmp_path / f"s{number}", list(genome), float(random.uniform(0.01, 0.4)), pause=0.02
+        )
+        assert_genome(made, genome)
+        assert not kill.redone, "finished contigs were done again"
+        assert sorted(path.name for path in (tmp_path / f"s{number}").iterdir()) == ["toy", "zarr.json"]
+        kills.append(kill)
+    assert any(kill.hit for kill in kills)
 
 
 def _interrupted(fasta, store, **kwargs):

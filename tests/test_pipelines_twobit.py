@@ -250,6 +250,36 @@ def test_a_header_that_lies_is_refused(lie, write):
     assert "\n" not in str(caught.value)
 
 
+def test_a_damaged_name_is_not_shown_in_full(write):
+    """Found by fuzzing: 255 control characters made a line of a thousand."""
+    with pytest.raises(InputError, match=r"is '(\\x02){40}'\.\.\., empty or not printable") as caught:
+        read(write(twobit_bytes([("\2" * 255, b"ACGT")])))
+    assert len(str(caught.value)) < 400
+
+
+def test_many_tiny_contigs_take_less_than_ten_times_the_file(write):
+    path = write(twobit_bytes([(f"{number:04x}", b"A") for number in range(40_000)]))
+    tracemalloc.start()
+    try:
+        assert len(open_source(path).sizes) == 40_000
+        assert tracemalloc.get_traced_memory()[1] < 10 * os.path.getsize(path)
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_whole_contig_takes_little_beside_its_letters(write):
+    length = 2**23 + 5
+    letters = np.frombuffer(b"ACGTNNnnacgt", np.uint8)[np.arange(length) % 12]
+    file = TwoBitFile(write(twobit_bytes([("c", letters.tobytes())])))
+    file.read("c", 0, 1)  # the runs are read once and kept
+    tracemalloc.start()
+    try:
+        assert np.array_equal(file.read("c", 1), letters[1:])
+        assert tracemalloc.get_traced_memory()[1] < length + 10 * twobit.BLOCK
+    finally:
+        tracemalloc.stop()
+
+
 @pytest.mark.parametrize("order", "<>")
 @pytest.mark.parametrize("version", [0, 1])
 def test_a_file_cut_anywhere_is_refused(order, version, write):

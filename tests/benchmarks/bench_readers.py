@@ -1,4 +1,4 @@
-"""Rate of our readers beside Biopython, pysam, pyfaidx and py2bit, whole files of generated sequence, one run.
+"""Rate of our readers beside Biopython, pysam, pyfaidx, py2bit and twobitreader: whole generated files, one run.
 
     python tests/benchmarks/bench_readers.py [--bases 100_000_000] [--repeats 5] [--json FILE]
 
@@ -23,6 +23,7 @@ import numpy as np
 import py2bit
 import pyfaidx
 import pysam
+import twobitreader
 from Bio import SeqIO
 
 from dnamamba.pipelines.sources import open_source
@@ -91,6 +92,14 @@ def py2bit_whole(path: Path) -> int:
         file.close()
 
 
+def twobitreader_whole(path: Path) -> int:
+    file = twobitreader.TwoBitFile(str(path))
+    try:
+        return sum(len(file[name][:]) for name in file.keys())  # noqa: SIM118  (no mapping that iterates)
+    finally:
+        file.close()
+
+
 def rate(read: Callable[[Path], int], path: Path, bases: int, repeats: int) -> float:
     """Million bases a second, the median of several runs."""
     seconds = []
@@ -124,7 +133,7 @@ def main() -> None:
         (folder / "unmasked.2bit").write_bytes(twobit_bytes([(name, letters.upper()) for name, letters in plain]))
         fasta = {"biopython": biopython, "pysam": pysam_fastx, "pyfaidx": pyfaidx_whole}
         packed = {"biopython": biopython_gzip, "pysam": pysam_fastx}
-        twobit = {"biopython": biopython, "py2bit": py2bit_whole}
+        twobit = {"biopython": biopython, "py2bit": py2bit_whole, "twobitreader": twobitreader_whole}
         cases: list[tuple[str, str, dict[str, Callable[[Path], int]]]] = [
             ("lines60.fa", "FASTA, lines of 60", fasta),
             ("crlf.fa", "FASTA, CR LF", fasta),
@@ -143,7 +152,7 @@ def main() -> None:
                 name: round(rate(read, path, each * CONTIGS, options.repeats))
                 for name, read in {"ours": ours, **rivals}.items()
             }
-            print(f"{case:24}" + "".join(f"{name:>10} {value:5,}" for name, value in rates.items()), flush=True)
+            print(f"{case:24}" + "".join(f"{name:>13} {value:5,}" for name, value in rates.items()), flush=True)
             if options.json:
                 with options.json.open("a") as out:
                     out.write(json.dumps(_entry(case, rates)) + "\n")
