@@ -207,6 +207,14 @@ def test_a_config_s_homologs_are_kept(human, tmp_path):
     }
 
 
+def test_a_preset_takes_the_homologs_of_a_config_and_nothing_else(human, tmp_path):
+    text = "split: {method: contig, valid: [chr4], test: [chr2], homologs: {human: {chr2: hsa7}}}\n"
+    (tmp_path / "c.yaml").write_text(text)
+    document = _document(human, "--preset", "hyenadna", "--config", tmp_path / "c.yaml")
+    assert (document["split"]["valid"], document["split"]["test"]) == (["chr1"], ["chr5", "chr7"])
+    assert document["assemblies"]["human"]["test"]["bases"] == 7000 + 8000
+
+
 def test_hyenadna_without_gorilla_is_as_published(human):
     document = _document(human, "--preset", "hyenadna")
     assert document["moved"] == []
