@@ -71,7 +71,7 @@ def pack(block: Bases, chunk: int, *, lower: bool) -> Packed:
 def _pack(block: Bases, chunk: int, lower: bool) -> Packed:
     chunks = len(block) // chunk
     cases = block & _CASE
-    borders = np.flatnonzero(_changes(cases, _CASE if lower else 0))
+    borders = np.flatnonzero(_changes(cases, int(_CASE) if lower else 0))
     upper = block ^ cases
     codes = _codes(upper)
     strange = unpack_codes(codes) != upper
@@ -115,7 +115,8 @@ def _codes(upper: Bases) -> Bases:
 
 def unpack_codes(codes: Bases) -> Bases:
     """The letters of packed codes, uint8 [len * 4]. The length is even."""
-    return _LETTERS.take(codes.view("<u2")).view(np.uint8)
+    letters: Bases = _LETTERS.take(codes.view("<u2")).view(np.uint8)
+    return letters
 
 
 def unpack(
@@ -162,7 +163,7 @@ def _spread(
     """Places in their chunks as places in a window."""
     if len(counts) == 1:
         return places.astype(np.int64) - start
-    return places + np.repeat(np.arange(len(counts)) * chunk - start, counts)
+    return places.astype(np.int64) + np.repeat(np.arange(len(counts)) * chunk - start, counts)
 
 
 def _put_letters(bases: Bases, other: npt.NDArray[np.uint16], firsts: npt.NDArray[np.int64], strict: bool) -> None:

@@ -234,8 +234,8 @@ class Assembly:
             stored = RemoteSequence(f"{self._where}/{array}", layout, size, checksums, self.describe_chunk)
         if facts.layout_name == "raw":
             return stored
-        tables = [self._run_table(name) for name in ("case", "other")]
-        return PackedSequence(stored, *tables, self._rows, self.chunk, checksums, self.describe_chunk)
+        case, other = self._run_table("case"), self._run_table("other")
+        return PackedSequence(stored, case, other, self._rows, self.chunk, checksums, self.describe_chunk)
 
     def _run_table(self, name: str) -> RunTable:
         shape = (self._metadata.lengths[name], *([COLUMNS[name]] if name in COLUMNS else []))
