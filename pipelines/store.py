@@ -363,5 +363,7 @@ def local_folder(location: str | os.PathLike[str]) -> Path:
     """
     folder = StoreFiles(location).local
     if folder is None:
-        raise InputError(f"{location}: a store is written to a local folder, not to a URL; copy it there afterwards")
+        raise InputError(
+            f"{location}: this is written to a local folder, not to a URL; only ingest of a local file writes to one"
+        )
     return folder

@@ -26,6 +26,7 @@ ALLOWED = {
         "pyfaidx",
         "Bio",
         "fsspec",
+        "distributed",
         "yaml",
         "google_crc32c",
         "numcodecs",

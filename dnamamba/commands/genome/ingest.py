@@ -1,11 +1,15 @@
 """`dnamamba genome ingest`: genomes into a store."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from dnamamba.commands.genome.options import FORMAT, JOBS, STORE
+from dnamamba.commands.genome.options import FORMAT, JOBS, LAYOUT, STORE
 from dnamamba.errors import InputError
+
+if TYPE_CHECKING:
+    from dnamamba.pipelines.store import Assembly
 
 
 @click.command()
@@ -19,8 +23,15 @@ from dnamamba.errors import InputError
     show_default=True,
     help="Part of a FASTA header that names the contig.",
 )
-@click.option("--include", multiple=True, metavar="P", help="Only contigs that fit this pattern, such as 'chr?'.")
-@click.option("--exclude", multiple=True, metavar="P", help="No contigs that fit this pattern, such as '*_alt'.")
+@click.option(
+    "--include",
+    multiple=True,
+    metavar="P",
+    help="Only contigs of this name, pattern ('chr?') or class (@primary, @autosome, @sex, @mitochondrion, @unplaced,"
+    " @alt).",
+)
+@click.option("--exclude", multiple=True, metavar="P", help="No contigs of this name, pattern or class.")
+@click.option("--aliases", metavar="FILE", help="Names of contigs: UCSC's chromAlias.txt, NCBI's assembly report.")
 @click.option(
     "--gaps",
     type=click.Choice(["error", "drop"]),
@@ -36,11 +47,15 @@ from dnamamba.errors import InputError
     help="What becomes of letters that are no IUPAC code.",
 )
 @click.option("--rna", is_flag=True, help="Store U as T.")
+@LAYOUT
 @click.option("--stream", is_flag=True, help="Read a remote FASTA straight into the store, without a copy on disk.")
 @click.option("--dir", "folder", metavar="D", help="Folder for downloads, which stay there; by default in the store.")
 @click.option("--keep", is_flag=True, help="Do not remove the download from the store's folder.")
 @FORMAT
 @JOBS
+@click.option(
+    "--scheduler", metavar="ADDRESS", help="Spread contigs and sources over the workers of this Dask scheduler."
+)
 @click.option("--resume", is_flag=True, help="Go on with an interrupted ingest; finished contigs are not read again.")
 @click.option("--overwrite", is_flag=True, help="Replace an assembly that is there, once the new one is whole.")
 def ingest(
@@ -50,14 +65,17 @@ def ingest(
     names: str,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
+    aliases: str | None,
     gaps: str,
     unknown: str,
     rna: bool,
+    layout: str,
     stream: bool,
     folder: str | None,
     keep: bool,
     format: str | None,
     jobs: int | None,
+    scheduler: str | None,
     resume: bool,
     overwrite: bool,
 ) -> None:
@@ -71,6 +89,44 @@ def ingest(
     from dnamamba.base_progress import BaseProgress
     from dnamamba.pipelines.remote_source import ingest_source
 
+    def tell(made: "Assembly") -> None:
+        bases = sum(made.sizes.values())
+        click.echo(f"{store}: assembly {made.name}, {len(made.contigs):,} contigs, {bases:,} bases", err=True)
+
+    if scheduler is not None:
+        from dnamamba.pipelines.cluster import connect
+        from dnamamba.pipelines.ingest_many import ingest_many
+
+        what = sources[0] if len(sources) == 1 else f"{len(sources)} sources"
+        try:
+            with connect(scheduler) as cluster, BaseProgress(f"ingest {what}") as progress:
+                ingest_many(
+                    sources,
+                    store,
+                    cluster=cluster,
+                    done=tell,
+                    stream=stream,
+                    folder=folder,
+                    keep=keep,
+                    format=format,
+                    note=progress.note,
+                    progress=progress,
+                    assembly=assembly,
+                    names=names,
+                    gaps=gaps,
+                    unknown=unknown,
+                    rna=rna,
+                    layout=layout,
+                    include=include,
+                    exclude=exclude,
+                    aliases=aliases,
+                    jobs=jobs,
+                    resume=resume,
+                    overwrite=overwrite,
+                )
+        except KeyboardInterrupt:
+            raise InputError(f"{what}: interrupted; the finished contigs are kept, --resume goes on") from None
+        return
     for source in sources:
         try:
             with BaseProgress(f"ingest {Path(source).name}") as progress:
@@ -88,8 +144,10 @@ def ingest(
                     gaps=gaps,
                     unknown=unknown,
                     rna=rna,
+                    layout=layout,
                     include=include,
                     exclude=exclude,
+                    aliases=aliases,
                     jobs=jobs,
                     resume=resume,
                     overwrite=overwrite,
@@ -100,5 +158,4 @@ def ingest(
             if "://" in source and not stream:
                 kept = f"the download and {kept}"
             raise InputError(f"{source}: interrupted; {kept}") from None
-        bases = sum(made.sizes.values())
-        click.echo(f"{store}: assembly {made.name}, {len(made.contigs):,} contigs, {bases:,} bases", err=True)
+        tell(made)
