@@ -84,6 +84,10 @@ SURVIVED = {
         [drop(1_000_000), lie(Content_Range=f"bytes 0-{len(DATA) - 1}/{len(DATA)}")],
         [None, "bytes=1000000-", None],
     ),
+    "a part from elsewhere, of the right length": (
+        [drop(1_000_000), lie(Content_Range=f"bytes 5-2000005/{len(DATA)}")],
+        [None, "bytes=1000000-", None],
+    ),
     "a part longer than it says": (
         [drop(1_000_000), lie(Content_Range=f"bytes 1000000-1000009/{len(DATA)}")],
         [None, "bytes=1000000-", None],
@@ -112,6 +116,12 @@ def test_what_a_download_survives(server, tmp_path, case, vouched):
     assert all(re.fullmatch(want or "None", str(got)) for got, want in zip(asked, ranges, strict=True)), asked
     assert left(tmp_path) == ["g.fa"]
     assert any("nothing can be verified" in note for note in notes) != vouched
+
+
+def test_a_trickle_is_a_stall(server, tmp_path):
+    _, notes = get(source(server.put("g.fa", DATA, trickle(3.0)), md5=md5(DATA)), tmp_path)
+    assert len(notes) == 1
+    assert re.search(r"stalled: \d bytes came in", notes[0])
 
 
 def test_a_changed_file_is_not_glued(server, tmp_path):
