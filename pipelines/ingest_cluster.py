@@ -103,7 +103,7 @@ class ClusterIngest:
             for share in shares
         ]
         done = sum(contig.length for contig in writer.contigs)
-        journal = _InOrder(writer, shares)
+        journal = InOrder(writer, shares)
         for number, finished in self._cluster.run(work):
             journal.add(number, finished)
             done += shares[number].bases
@@ -111,7 +111,7 @@ class ClusterIngest:
                 self._progress(shares[number].contigs[-1].contig.name, done, self._total)
 
 
-class _InOrder:
+class InOrder:
     """Gives a writer its contigs in order, each when all of its bases are written. Shares come in any order."""
 
     def __init__(self, writer: AssemblyWriter, shares: Sequence[Share]) -> None:

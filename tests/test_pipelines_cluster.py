@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -23,9 +24,12 @@ from store_cases import assert_genome, random_bases, small_shards, write_fasta
 from dnamamba.cli import cli
 from dnamamba.errors import InputError
 from dnamamba.pipelines import cluster as cluster_module
-from dnamamba.pipelines.cluster import Cluster, connect
+from dnamamba.pipelines.bgzip import BgzipWriter
+from dnamamba.pipelines.cluster import Cluster, ProgramError, connect
+from dnamamba.pipelines.compression import TextPart
 from dnamamba.pipelines.export import export
 from dnamamba.pipelines.ingest import ingest
+from dnamamba.pipelines.ingest_cluster import InOrder
 from dnamamba.pipelines.ingest_many import ingest_many
 from dnamamba.pipelines.share_tasks import TOKEN, SharedSource, SharePen, scan, write_share
 from dnamamba.pipelines.shares import KnownContig, Share, cut_shares, place_all
@@ -82,10 +86,30 @@ def test_short_contigs_are_cut_at_every_shard():
     assert [(share.first, share.last) for share in cut_shares(placed, layout)] == [(i, i + 1) for i in range(30)]
 
 
+def test_a_part_of_a_text():
+    for skip, size, text in ((0, 2, b"ab"), (2, 3, b"cde"), (4, 1, b"e"), (7, None, b"h"), (3, None, b"defgh")):
+        assert b"".join(TextPart(0, skip, size).cut(iter((b"abc", b"def", b"gh")))) == text
+
+
+def test_a_contig_is_finished_when_all_its_shares_are():
+    """The second contig ends in the second share: the journal must not have it before."""
+    layout, added = Layout(1, 8), []
+    placed = place_all([KnownContig(name, "", 5) for name in "abcd"], layout)
+    shares = cut_shares(placed, layout)
+    assert [[one.contig.name for one in share.contigs] for share in shares] == [["a", "b"], ["c", "d"]]
+    for order, steps in (((0, 1), ["a", "abcd"]), ((1, 0), ["", "abcd"])):
+        added.clear()
+        writer = SimpleNamespace(add=lambda name: added.append(name))
+        journal = InOrder(writer, shares)
+        for number, wanted in zip(order, steps, strict=True):
+            journal.add(number, [(one.contig.name,) for one in shares[number].contigs])
+            assert "".join(added) == wanted
+
+
 # Another process, no cluster
 
 
-@pytest.mark.parametrize("kind", ["fa", "fa.gz", "gzip", "2bit", "crlf"])
+@pytest.mark.parametrize("kind", ["fa", "fa.gz", "gzip", "mixed", "2bit", "crlf"])
 def test_other_processes_give_the_same_bytes(tmp_path, genome, small, kind):
     genome = genome if kind != "2bit" else {name: bases | 0x20 for name, bases in genome.items()}
     source = write_fasta(tmp_path / "toy.fa", {f"{name} of {name}": bases for name, bases in genome.items()})
@@ -101,6 +125,15 @@ def test_other_processes_give_the_same_bytes(tmp_path, genome, small, kind):
     if kind == "gzip":
         source = tmp_path / "toy.fa.gz"
         source.write_bytes(gzip.compress((tmp_path / "toy.fa").read_bytes()))
+    if kind == "mixed":  # bgzip, then a member of the other kind, then bgzip
+        source, text = tmp_path / "toy.fa.gz", (tmp_path / "toy.fa").read_bytes()
+        with source.open("wb") as file:
+            for number, piece in enumerate((text[:9_000], text[9_000:50_000], text[50_000:])):
+                if number == 1:
+                    file.write(gzip.compress(piece))
+                else:
+                    with BgzipWriter(file) as packed:
+                        packed.write(piece)
     if kind == "crlf":
         text = source.read_bytes().replace(b"\n", b"\r\n").replace(b">chr3", b"\r\n;a comment\r\n>chr3")
         source.write_bytes(b"\xef\xbb\xbf\r\n" + text)
@@ -145,7 +178,7 @@ def test_only_who_holds_the_token_writes(tmp_path):
     (tmp_path / TOKEN).write_text("mine")
     with pen:
         pen.write(8_190, random_bases(10))  # the last eight are another share's
-    assert (tmp_path / "sequence" / "c" / "0").stat().st_size == 8_192
+    assert {path.name: path.stat().st_size for path in (tmp_path / "sequence" / "c").iterdir()} == {"0": 8_192}
 
 
 def test_a_source_that_changes_between_the_passes(tmp_path, genome, small):
@@ -298,6 +331,19 @@ def test_a_bad_contig_leaves_nothing(tmp_path, genome, small, dask):
         assert_genome(made, {"bad": made["bad"]})
         with pytest.raises(InputError, match="pipe"):
             ingest("-", tmp_path / "s", assembly="x", cluster=cluster)
+
+
+def test_a_mistake_of_ours_comes_back_with_its_traceback(dask):
+    """Dask alone waits for ever for an exception whose traceback it cannot read."""
+
+    def deep(n):
+        return deep(n + 1)
+
+    with connect(dask.address) as cluster:
+        with pytest.raises(ProgramError, match="RecursionError"):
+            cluster.call(deep, 0)
+        with pytest.raises(FileNotFoundError):
+            cluster.call(os.stat, "/nothing/here")
 
 
 def test_several_sources_at_once(tmp_path, genome, small, dask):
