@@ -129,7 +129,7 @@ def _packs(t: Tensor) -> bool:
     return t.dtype in _WORDS and even and t.stride(-1) == 1
 
 
-def _as_words(*rows: Tensor) -> tuple[Any, *tuple[Tensor, ...]]:
+def _as_words(*rows: Tensor) -> tuple[Any, ...]:
     """B, C or both as the kernels read them: 32-bit words of two values where they can be.
 
     Returns:
