@@ -88,8 +88,6 @@ def _from_mirrors(
     for url in file.urls:
         label = url_label(url)
         try:
-            if part.origin != label and (md5 is None or not part.size):
-                part.discard_bytes()  # of another mirror, and nothing would show that the two do not fit
             _fill(url, part, file.size, md5 is not None, around, progress)
             digest = part.md5()
             if md5 is not None and digest != md5 and part.mixed:
@@ -118,7 +116,8 @@ def _fill(
     progress: Callable[[int, int | None], None],
 ) -> None:
     label = url_label(url)
-    # A validator says something at its own server only; the size holds at all of them.
+    # A validator says something at its own server only; the size holds at all of them. So bytes of another mirror are
+    # gone on with when a checksum vouches for the mixture, and else fetched again.
     known = part.version if part.origin == label else Version(total=part.version.total)
     if part.size and part.size == known.total and (vouched or known.tells):
         return  # the kill came before the rename
