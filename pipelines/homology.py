@@ -148,9 +148,10 @@ def _locus(assembly: str, contig: str, length: int, label: str | None) -> Locus:
         suffix = re.search(r"_(hsa[0-9XYM][0-9XYMabx]*)(?:_random.*)?$", contig)
         label = suffix[1] if suffix else None
     if label is not None:
-        return Locus(assembly, contig, length, read_homologs(label), True, piece="random" in label or "_random" in contig)
-    if piece := _PIECE.fullmatch(contig):
-        return Locus(assembly, contig, length, (canonical_name(piece[1]),), False, piece=True)
+        piece = "random" in label or "_random" in contig
+        return Locus(assembly, contig, length, read_homologs(label), True, piece=piece)
+    if found := _PIECE.fullmatch(contig):
+        return Locus(assembly, contig, length, (canonical_name(found[1]),), False, piece=True)
     haplotype = _HAPLOTYPE.fullmatch(contig)
     return Locus(assembly, contig, length, (canonical_name(haplotype[1] if haplotype else contig),), False)
 
