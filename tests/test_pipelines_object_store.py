@@ -114,7 +114,7 @@ def test_commands(bucket, tmp_path, fasta, genome):
 
 
 @pytest.mark.parametrize("at", [1, 3, -1])
-def test_an_upload_that_breaks_off_is_not_seen_and_goes_on(bucket, fasta, genome, monkeypatch, at):
+def test_an_upload_that_breaks_off_is_not_seen_and_goes_on(bucket, tmp_path, fasta, genome, monkeypatch, at):
     small_shards(monkeypatch)
     monkeypatch.setattr(store_staging, "_AT_ONCE", 1)
     real, calls, arrived = StoreFiles.put, [], set()
@@ -134,6 +134,10 @@ def test_an_upload_that_breaks_off_is_not_seen_and_goes_on(bucket, fasta, genome
     calls.clear()
 
     def counting(self, path, data, *, create=False):
+        if path == "toy/zarr.json":  # from here on it is seen: all the rest is there, and no other writer's is replaced
+            assert create
+            (made,) = (tmp_path / "staging").glob("*/store/toy")
+            assert {*self.names("toy"), "toy/zarr.json"} == {f"toy/{name}" for name in _local(made)}
         calls.append(path)
         real(self, path, data, create=create)
 
@@ -145,11 +149,13 @@ def test_an_upload_that_breaks_off_is_not_seen_and_goes_on(bucket, fasta, genome
     assert calls[-1] == "toy/zarr.json"
 
 
-def test_overwriting(bucket, fasta, genome, monkeypatch):
+def test_overwriting(bucket, tmp_path, fasta, genome, monkeypatch):
     small_shards(monkeypatch)
-    ingest_arrays([("old", "", random_bases(80_000, 9))], bucket, assembly="toy")
+    ingest_arrays([("old", "", random_bases(160_000, 9))], bucket, assembly="toy")
     assert_genome(ingest(fasta, bucket, overwrite=True), genome)
     again = _objects(bucket)
+    ingest(fasta, tmp_path / "local")
+    assert set(again) == set(_local(tmp_path / "local")), "shards of the old assembly are left"
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
     ingest(fasta, bucket, overwrite=True)
     assert {name for name in again if again[name] != _objects(bucket)[name]} == {"toy/zarr.json"}
