@@ -21,7 +21,8 @@ from dnamamba.pipelines.ingest import ingest
 from dnamamba.pipelines.ingest_source import default_assembly
 from dnamamba.pipelines.manifest import Manifest, SourceFile, load_manifest, manifest_names
 from dnamamba.pipelines.remote_stream import RemoteStream
-from dnamamba.pipelines.store import Assembly, local_folder
+from dnamamba.pipelines.store import Assembly
+from dnamamba.pipelines.store_files import StoreFiles
 from dnamamba.pipelines.store_format import ASIDE, check_assembly_name
 
 DOWNLOADS = ".downloads"
@@ -89,7 +90,7 @@ def ingest_source(
 
     Args:
         source: see `find_source`.
-        store_path: a local folder.
+        store_path: a local folder, or what else `ingest` writes to.
         stream: read a FASTA from its server straight into the store. Nothing is seen in the store before size and MD5,
             where they are known, have been found right. Of a file on this disk, this changes nothing.
         folder: where downloads go, and stay; by default a folder in the store, and they are removed when the assembly
@@ -113,8 +114,12 @@ def ingest_source(
     if isinstance(found, str):
         return ingest(found, store_path, assembly=assembly, **options)
     name = check_assembly_name(assembly if assembly is not None else found.assembly)
-    store = local_folder(store_path)
-    if (store / name / "zarr.json").exists() and not (options.get("overwrite") or options.get("resume")):
+    store = StoreFiles(store_path).local
+    if (
+        store is not None
+        and (store / name / "zarr.json").exists()
+        and not (options.get("overwrite") or options.get("resume"))
+    ):
         raise InputError(f"{store}: assembly {name!r} is there already; --overwrite replaces it")  # not after hours
     if found.manifest is not None:
         options.setdefault("manifest", found.manifest)
@@ -127,6 +132,8 @@ def ingest_source(
         with closing(RemoteStream(found.file, settings=settings, note=note)) as remote:
             made_by |= remote.provenance
             return ingest(remote, store_path, assembly=name, provenance=made_by, **options)
+    if store is None and folder is None:
+        raise InputError(f"{store_path}: a store behind an address has no place for downloads; give --dir, or --stream")
     around = Surroundings(settings or FetchSettings(), note, Event())
     with _download_folder(store, folder, found.file, keep, note) as target:
         file_name = url_file_name(found.file.urls[0])
@@ -138,10 +145,11 @@ def ingest_source(
 
 @contextmanager
 def _download_folder(
-    store: Path, folder: str | os.PathLike[str] | None, file: SourceFile, keep: bool, note: Note
+    store: Path | None, folder: str | os.PathLike[str] | None, file: SourceFile, keep: bool, note: Note
 ) -> Iterator[Path]:
     """Where a download goes; when all went well, it goes from there again."""
-    if folder is not None:
+    if store is None or folder is not None:
+        assert folder is not None
         yield Path(folder)
         return
     # One folder an address: two files of one name never stand in for each other.

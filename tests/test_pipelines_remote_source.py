@@ -282,6 +282,57 @@ def test_what_is_no_source(tmp_path, source, message):
     assert not (tmp_path / "s").exists()
 
 
+@pytest.fixture
+def bucket(monkeypatch):
+    """An S3 bucket "genomes" on a local server."""
+    pytest.importorskip("moto", reason="moto, a local S3 server, is not installed")
+    s3fs = pytest.importorskip("s3fs", reason="s3fs (pip install 'dnamamba[s3]') is not installed")
+    code = (
+        "import sys; from moto.server import ThreadedMotoServer\n"
+        "server = ThreadedMotoServer(ip_address='127.0.0.1', port=0, verbose=False); server.start()\n"
+        "print('at', server.get_host_and_port()[1], flush=True); sys.stdin.read()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    line = ""
+    while not line.startswith("at "):
+        line = process.stdout.readline()
+        assert line, "the server did not start"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{line.split()[1]}")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, "us-east-1")
+    s3fs.S3FileSystem.clear_instance_cache()
+    filesystem = s3fs.S3FileSystem()
+    filesystem.mkdir("genomes")
+    yield filesystem
+    process.stdin.close()
+    process.wait(20)
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+def test_from_and_to_an_object_store(server, tmp_path, texts, bucket):
+    data = texts["gzip"]
+    with bucket.open("genomes/toy.fa.gz", "wb") as file:
+        file.write(data)
+    url = "s3://genomes/toy.fa.gz"
+    for i, options in enumerate([{}, {"stream": True}]):
+        made, _ = take(url, tmp_path / f"s{i}", **options)
+        assert_genome(made, GENOME)
+        assert what(made) == ("toy.fa.gz", len(data), hashlib.sha256(data).hexdigest())
+    with pytest.raises(InputError, match=r"none.fa: no such file"):
+        take("s3://genomes/none.fa", tmp_path / "t")
+    web, store = server.put("toy.fa.gz", data), "s3://genomes/store.zarr"
+    with pytest.raises(InputError, match="has no place for downloads; give --dir, or --stream"):
+        take(web, store)
+    assert_genome(take(web, store, stream=True)[0], GENOME)
+    assert_genome(take(web, store, folder=tmp_path / "d", assembly="two")[0], GENOME)
+
+
 def _slow(x):
     x.head()
     rest = x.data[x.start :]
