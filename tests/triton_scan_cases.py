@@ -199,12 +199,12 @@ SMALL = {
     "steps of 100": Case(L=16, D=4, T=8, dt_raw=100.0),
     "a chunk that forgets": Case(L=48, D=2, N=2, T=24, dt_raw=2.0, fastest=1.2),  # and is not walked to its other end
     "fast and slow states": Case(L=32, D=4, T=16, dt_raw=1.0, fastest=60.0),
-    "chunks of 24": Case(L=50, D=4, T=24, reset=True),
-    "chunks in pieces": Case(B=2, L=44, D=5, N=5, T=16, reset=True),
+    "chunks of 24": Case(L=30, D=4, N=4, T=24, reset=True),
+    "chunks in pieces": Case(L=36, D=5, N=5, T=16, reset=True),
 }
 IN_PLACE = ("plain", "resets", "bfloat16, strided")
 MANY = ("chunks", "resets", "no softplus", "33 states, float16", "bfloat16, strided")
-WHOLE = ("a chunk that forgets", "fast and slow states", "chunks of 24")
+WHOLE = ("a chunk that forgets", "fast and slow states")
 POISON = Case(B=2, L=24, D=4, N=4, T=8)  # a reset inside the middle chunk
 SPLIT = Case(L=20, D=4, N=4, T=8, reset=True)
 
