@@ -1,7 +1,7 @@
 """`dnamamba genome ingest`: genomes into a store."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -89,6 +89,25 @@ def ingest(
     from dnamamba.base_progress import BaseProgress
     from dnamamba.pipelines.remote_source import ingest_source
 
+    options: dict[str, Any] = {
+        "assembly": assembly,
+        "names": names,
+        "gaps": gaps,
+        "unknown": unknown,
+        "rna": rna,
+        "layout": layout,
+        "include": include,
+        "exclude": exclude,
+        "aliases": aliases,
+        "jobs": jobs,
+        "resume": resume,
+        "overwrite": overwrite,
+        "stream": stream,
+        "folder": folder,
+        "keep": keep,
+        "format": format,
+    }
+
     def tell(made: "Assembly") -> None:
         bases = sum(made.sizes.values())
         click.echo(f"{store}: assembly {made.name}, {len(made.contigs):,} contigs, {bases:,} bases", err=True)
@@ -105,24 +124,9 @@ def ingest(
                     store,
                     cluster=cluster,
                     done=tell,
-                    stream=stream,
-                    folder=folder,
-                    keep=keep,
-                    format=format,
                     note=progress.note,
                     progress=progress,
-                    assembly=assembly,
-                    names=names,
-                    gaps=gaps,
-                    unknown=unknown,
-                    rna=rna,
-                    layout=layout,
-                    include=include,
-                    exclude=exclude,
-                    aliases=aliases,
-                    jobs=jobs,
-                    resume=resume,
-                    overwrite=overwrite,
+                    **options,
                 )
         except KeyboardInterrupt:
             raise InputError(f"{what}: interrupted; the finished contigs are kept, --resume goes on") from None
@@ -133,24 +137,9 @@ def ingest(
                 made = ingest_source(
                     source,
                     store,
-                    stream=stream,
-                    folder=folder,
-                    keep=keep,
-                    format=format,  # type: ignore[arg-type]
                     fetched=progress.stage(f"fetch {Path(source).name}", "bytes"),
                     note=progress.note,
-                    assembly=assembly,
-                    names=names,
-                    gaps=gaps,
-                    unknown=unknown,
-                    rna=rna,
-                    layout=layout,
-                    include=include,
-                    exclude=exclude,
-                    aliases=aliases,
-                    jobs=jobs,
-                    resume=resume,
-                    overwrite=overwrite,
+                    **options,
                     progress=progress.stage(f"ingest {Path(source).name}", "bases"),
                 )
         except KeyboardInterrupt:
