@@ -23,9 +23,10 @@ BLOCK = 64  # steps between two saved states; 64 bytes of state (N = 16) a chann
 CARRY_UNROLL = 8
 _WORDS = {torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
 # Measured on one H200 at N = 16, see docs/kernels.md: programs a multiprocessor holds, waves of them at most, clocks of
-# a step (alone, and for each program beside it); then programs and clocks of the walk that finds the chunks' states.
+# a step (alone, and for each program beside it).
 FORWARD = (16, 2, (302.0, 43.0))
 BACKWARD = (8, 8, (1600.0, 75.0))
+# Programs and clocks of the walk that finds the chunks' states: measured with 16 programs only, parted by estimate.
 WALK = (16, (330.0, 25.0))
 SHORTEST = 3  # blocks of a chunk
 START = 16  # steps' worth of time that a program needs to begin
