@@ -109,16 +109,9 @@ def ingest(
     with place_of as place, ThreadPoolExecutor(1, "sha256") as pool:
         file.start_digest(pool)
         if place.final.exists() and not overwrite:  # a resume: the kill may have come after the last step
-            whole = open_store(place.store)[name]
-            if (
-                whole.attributes["source"]
-                != {
-                    "format": whole.attributes["source"]["format"],
-                    **file.attributes(),
-                    **reading,
-                }
-                or whole.attributes["layout"] != layout
-            ):
+            found = open_store(place.store)[name].attributes
+            same = {"format": found["source"]["format"], **file.attributes(), **reading}
+            if found["source"] != same or found["layout"] != layout:
                 raise _already(place)
         else:
             handle = None if stream is None else stream.handle
