@@ -47,9 +47,7 @@ class ClusterIngest:
         self._cluster, self._source, self._label, self._jobs = cluster, source, label, jobs
         self._progress = progress
         self.scan: Scan = cluster.call(scan, source, chosen)
-        if (
-            self.scan.format == "fasta"
-        ):  # of 2bit the coordinator has seen the names; warnings of a worker are not heard
+        if self.scan.format == "fasta":  # of 2bit the names were seen here; a worker's warnings are not heard
             for _ in chosen(cast(Iterable[ContigStream], self.scan.contigs)):
                 pass
         for contig in self.scan.contigs:

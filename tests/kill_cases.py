@@ -1,6 +1,7 @@
-"""An ingest that is killed from outside at a random moment, and gone on with: for the tests and for the rehearsal."""
+"""An ingest that is killed, from outside at a random moment or by itself at a given call, and gone on with."""
 
 import multiprocessing
+import os
 import signal
 import time
 from dataclasses import dataclass
@@ -71,3 +72,19 @@ def kill_and_resume(
 
 def _ingest(source: Path, store: Path, pause: float) -> None:
     ingest(source, store, assembly=ASSEMBLY, resume=True, progress=lambda *_: time.sleep(pause))
+
+
+def die_at(target, method, count, *, after):
+    """Patch in a child: the process kills itself at the count-th call."""
+    real, calls = getattr(target, method), []
+
+    def dying(*args, **kwargs):
+        calls.append(method)
+        if len(calls) == count and not after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = real(*args, **kwargs)
+        if len(calls) == count:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(target, method, dying)

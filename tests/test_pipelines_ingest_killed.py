@@ -7,7 +7,7 @@ import signal
 
 import numpy as np
 import pytest
-from kill_cases import kill_and_resume
+from kill_cases import die_at, kill_and_resume
 from store_cases import assert_genome, random_bases, small_shards, write_fasta
 
 from dnamamba.errors import InputError
@@ -29,24 +29,8 @@ def fasta(tmp_path, genome):
     return write_fasta(tmp_path / "toy.fa", genome)
 
 
-def _die_at(target, method, count, *, after):
-    """Patch in a child: the process kills itself at the count-th call."""
-    real, calls = getattr(target, method), []
-
-    def dying(*args, **kwargs):
-        calls.append(method)
-        if len(calls) == count and not after:
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = real(*args, **kwargs)
-        if len(calls) == count:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-
-    setattr(target, method, dying)
-
-
 def _run_and_die(fasta, store, overwrite, dying):
-    _die_at(*dying[:3], after=dying[3])
+    die_at(*dying[:3], after=dying[3])
     ingest(fasta, store, overwrite=overwrite, jobs=2)
     os._exit(0)
 

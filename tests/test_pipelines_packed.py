@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from kill_cases import die_at
 from store_cases import LETTERS, assert_genome, flip_byte, random_bases, small_shards, write_fasta
 
 from dnamamba.errors import InputError
@@ -444,18 +445,7 @@ KILLS += [("finish", 1, False), ("_save", 5, True), ("finish", 1, True)]
 
 
 def _run_and_die(fasta, store, method, count, after):
-    real, calls = getattr(AssemblyWriter, method), []
-
-    def dying(*args, **kwargs):
-        calls.append(method)
-        if len(calls) == count and not after:
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = real(*args, **kwargs)
-        if len(calls) == count:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-
-    setattr(AssemblyWriter, method, dying)
+    die_at(AssemblyWriter, method, count, after=after)
     ingest(fasta, store, layout="packed", jobs=2)
     os._exit(0)
 
