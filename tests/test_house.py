@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-HEAVY = {"torch", "lightning", "numpy", "zarr", "numba", "triton", "sklearn", "matplotlib"}
+HEAVY = {"torch", "lightning", "numpy", "zarr", "numba", "triton", "sklearn", "matplotlib", "pandas", "pyarrow"}
 
 # Folder -> first words of the imports it may hold, beside the standard library. None: anything.
 ALLOWED = {
