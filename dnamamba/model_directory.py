@@ -1,8 +1,11 @@
 """The model directory, `config.json` and `model.safetensors`: written whole or not at all, all checked when read.
 
-    MODEL/config.json          format and its version, package version, model config, alphabet, digest of the weights,
-                               and whatever the maker adds under `extra` (training config, stores, splits)
-    MODEL/model.safetensors    every parameter, float32, under the names of `MambaLM.state_dict()`
+    MODEL/config.json          format and its version, package version, kind, model config, alphabet, digest of the
+                               weights, and whatever the maker adds under `extra` (training config, stores, splits)
+    MODEL/model.safetensors    every parameter, float32, under the names of the module's `state_dict()`
+
+The kind is a language model (`save`, `load`) or one with a head on it (`save_module`, `load_module`; the head's own
+config stands under `head`).
 
 The same weights and extra give the same bytes: no time, no host and no path is written.
 """
@@ -11,16 +14,16 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 
 from dnamamba import __version__
 from dnamamba.config import from_dict, to_dict
@@ -35,6 +38,11 @@ FORMAT_VERSION = 1
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 _MAX_CONFIG_BYTES = 2**28  # splits of ten thousand contigs are a few MB
+LANGUAGE_MODEL = "language model"
+LOADERS = {LANGUAGE_MODEL: "dnamamba.load", "species classifier": "dnamamba.load_classifier"}
+"""Kind -> what loads it, for messages."""
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +53,11 @@ class ModelRecord:
     format_version: int = FORMAT_VERSION
     package_version: str = __version__
     """Version of dnamamba that wrote the directory."""
+    kind: str = LANGUAGE_MODEL
+    """What the weights are; says which loader they want."""
     model: ModelConfig
+    head: dict[str, Any] = field(default_factory=dict)
+    """Config of what stands on the language model; plain data, empty where nothing does."""
     alphabet: dict[str, Any]
     """The tokens' meaning, spelled out: a reader with other tables must not guess."""
     weights_sha256: str
@@ -74,27 +86,50 @@ def save(
     Raises:
         InputError: a model is there already, `path` is a file, `extra` is no plain data, or a weight is not finite.
     """
+    return save_module(model, model.config, path, extra, overwrite=overwrite)
+
+
+def save_module(
+    module: nn.Module,
+    config: ModelConfig,
+    path: str | os.PathLike[str],
+    extra: Mapping[str, Any] | None = None,
+    *,
+    kind: str = LANGUAGE_MODEL,
+    head: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """As `save`, of a language model with something on it.
+
+    Args:
+        module: every parameter of it is written.
+        config: of the language model inside.
+        kind: one of `LOADERS`.
+        head: config of what stands on the language model, plain data.
+    """
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise InputError(f"{path}: is a file; want a directory to save the model in")
     if not overwrite and any((path / name).exists() for name in (CONFIG, WEIGHTS)):
         raise InputError(f"{path}: holds a model already; choose another directory or pass overwrite=True")
-    weights = _weights_bytes(model, path)
+    weights = _weights_bytes(module, path)
     record = ModelRecord(
-        model=model.config,
-        alphabet=_alphabet_table(model.config.alphabet),
+        kind=kind,
+        model=config,
+        head=to_dict(dict(head or {})),
+        alphabet=_alphabet_table(config.alphabet),
         weights_sha256=hashlib.sha256(weights).hexdigest(),
         extra=to_dict(dict(extra or {})),
     )
     try:
-        config = json.dumps(to_dict(record), indent=1, sort_keys=True, allow_nan=False).encode() + b"\n"
+        text = json.dumps(to_dict(record), indent=1, sort_keys=True, allow_nan=False).encode() + b"\n"
     except (TypeError, ValueError) as error:
         raise InputError(f"{path}: `extra` is no plain data that JSON can hold: {error}") from None
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.parent / f".{path.name}.writing-{os.getpid()}"
     aside.mkdir()
     try:
-        for name, data in ((WEIGHTS, weights), (CONFIG, config)):
+        for name, data in ((WEIGHTS, weights), (CONFIG, text)):
             _write(aside / name, data)
         if path.exists():
             for name in (WEIGHTS, CONFIG):  # a kill between the two is found by the digest
@@ -121,8 +156,30 @@ def load(path: str | os.PathLike[str], *, device: torch.device | str = "cpu") ->
     Raises:
         InputError: no such directory, a foreign or newer one, or any damage: one line that says which file and what.
     """
+    model = load_module(path, LANGUAGE_MODEL, lambda record: MambaLM(record.model), device=device)
+    model.vocabulary = vocabulary_of(ALPHABETS[model.config.alphabet])
+    return model
+
+
+def load_module(
+    path: str | os.PathLike[str],
+    kind: str,
+    build: Callable[[ModelRecord], Module],
+    *,
+    device: torch.device | str = "cpu",
+) -> Module:
+    """As `load`, of any kind.
+
+    Args:
+        kind: the one that is wanted.
+        build: makes the module of a record; it is called on torch's meta device, where weights take no room.
+    """
     path = _find(path)
     record = read_record(path)
+    if record.kind != kind:
+        loader = LOADERS.get(record.kind)
+        hint = f"; {loader} reads it" if loader else ""
+        raise InputError(f"{path}: holds a {record.kind}, and a {kind} is wanted{hint}")
     file = path / WEIGHTS
     data = _read(file, limit=None)
     try:
@@ -132,14 +189,13 @@ def load(path: str | os.PathLike[str], *, device: torch.device | str = "cpu") ->
     if record.model.n_layers > len(tensors):  # before anything is built to the config's claims
         raise InputError(f"{file}: {len(tensors)} tensors for the {record.model.n_layers} blocks that {CONFIG} says")
     with torch.device("meta"):  # shapes alone: nothing is drawn only to be thrown away
-        model = MambaLM(record.model)
+        model = build(record)
     _check(tensors, model.state_dict(), file)
     if hashlib.sha256(data).hexdigest() != record.weights_sha256:
         raise InputError(f"{file}: not the weights that {CONFIG} was written with (sha256 differs): damaged or mixed")
     _check_finite(tensors, file)
     # Clones: torch aligns its own memory, so that the same weights give the same bits wherever they came from.
     model.load_state_dict({name: tensor.clone() for name, tensor in tensors.items()}, assign=True)
-    model.vocabulary = vocabulary_of(ALPHABETS[record.model.alphabet])
     return model.to(device).eval()
 
 
@@ -193,7 +249,7 @@ def _read(file: Path, limit: int | None) -> bytes:
     return file.read_bytes()
 
 
-def _weights_bytes(model: MambaLM, path: Path) -> bytes:
+def _weights_bytes(model: nn.Module, path: Path) -> bytes:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     for name, tensor in tensors.items():
         if tensor.dtype != torch.float32:
