@@ -48,7 +48,9 @@ class BaseProgress:
         self._last = now
         rate = max(done - self._first, 0) / max(now - self._began, 1e-9)
         whole = "" if total is None else f" of {total:,}"
-        speed = f"{rate / 1e6:,.0f} Mb/s" if self._unit == "bases" else f"{rate / 1e6:,.1f} MB/s"
+        speed = (
+            f"{rate / 1e6:,.{0 if rate >= 1e7 else 2}f} Mb/s" if self._unit == "bases" else f"{rate / 1e6:,.1f} MB/s"
+        )
         text = f"{self._work}: {contig}, {done:,}{whole} {self._unit}, {speed}"
         if self._bar is None and total is not None and rate:
             text += f", {(total - done) / rate:,.0f} s left"

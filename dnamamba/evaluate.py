@@ -180,7 +180,7 @@ def evaluate_command(
     device = choose_device("auto")
     model = load(path, device=device)
     extra = read_record(path).extra
-    corpus = _open(stores, extra, part, path)
+    corpus = open_held_out(stores, extra, part, path)
     contexts = sorted({parse_size(text, "--context") for text in contexts_text.split(",") if text})
     contexts = contexts or sorted(extra.get("contexts") or [2**10])
     if contexts[0] < 2:
@@ -204,8 +204,18 @@ def evaluate_command(
     return table(rows)
 
 
-def _open(stores: Sequence[str], extra: Mapping[str, Any], part: str, path: Path) -> Corpus:
-    """The stores with the split the model was trained with, or with everything in the test part."""
+def open_held_out(stores: Sequence[str], extra: Mapping[str, Any], part: str, path: Path) -> Corpus:
+    """Open stores with the split that a model was trained with, or with everything in the test part.
+
+    Args:
+        stores: folders or URLs.
+        extra: of the model's record.
+        part: "all" is everything; otherwise it only has to be there.
+        path: of the model, for messages.
+
+    Raises:
+        InputError: a store that cannot be opened, a model without its split, or other sequence than it was made for.
+    """
     opened = [open_store(store) for store in stores]
     genomes = [(str(store), [one[name] for name in one.assemblies]) for store, one in zip(stores, opened, strict=True)]
     assemblies = [assembly for _, members in genomes for assembly in members]

@@ -8,7 +8,15 @@ from dnamamba.pipelines.simulate.config import SimulateConfig
 from dnamamba.pipelines.simulate.contig import simulate_contig
 from dnamamba.pipelines.simulate.far_repeats import CPG, GC, FarCopies, place_families
 from dnamamba.pipelines.simulate.library import make_library
-from dnamamba.pipelines.simulate.oracle import CONTEXTS, copies_in_sight, copy_cost, far_bits, gain_table, letter_error
+from dnamamba.pipelines.simulate.oracle import (
+    CONTEXTS,
+    copies_in_sight,
+    copy_cost,
+    far_bits,
+    gain_at,
+    gain_table,
+    letter_error,
+)
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +129,33 @@ def test_every_doubling_pays(long_contig):
     steps = table["gain_of_the_last_doubling"][1:]
     assert min(steps) > 0.006
     assert max(steps) < 0.03
+
+
+def test_gain_at_single_bases_by_hand():
+    far = FarCopies(
+        family=np.array([0, 1, 0, 0]),
+        start=np.array([0, 100, 400, 1400]),
+        length=np.array([50, 200, 50, 50]),
+        previous=np.array([-1, -1, 0, 2]),
+    )
+    one, two = (copy_cost(0, 0.03) - copy_cost(m, 0.03) for m in (1, 2))
+    cases = [  # base, first base seen, gain
+        (410, 0, one), (410, 10, one), (410, 11, 0.0),  # base 10 stands for it
+        (449, 0, one), (450, 0, 0.0),  # the copy ends
+        (1410, 0, two), (1410, 11, one), (1410, 411, 0.0),
+        (120, 0, 0.0), (10, 0, 0.0), (60, 0, 0.0),  # first copies, and between the copies
+    ]  # fmt: skip
+    positions, starts, wanted = (np.array(column) for column in zip(*cases, strict=True))
+    assert gain_at(far, positions, starts, 0.03) == pytest.approx(wanted)
+    nothing = FarCopies(*(np.zeros(0, np.int64) for _ in range(4)))
+    assert gain_at(nothing, positions, starts, 0.03).tolist() == [0.0] * len(cases)
+
+
+def test_gain_at_all_bases_adds_up_to_the_table(long_contig):
+    """Base by base with 2^k bases upstream: what the table says of whole copies."""
+    error = letter_error(SimulateConfig())
+    positions = np.arange(0, 12_000_000, 50)
+    table = far_bits(long_contig, error)
+    for k in (10, 14, 20):
+        ours = 50 * gain_at(long_contig, positions, np.maximum(0, positions - (1 << k) + 1), error).sum()
+        assert ours == pytest.approx(table[k - 8], rel=0.03)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from dnamamba.pipelines.simulate.base_process import entropy
 from dnamamba.pipelines.simulate.config import SimulateConfig
 from dnamamba.pipelines.simulate.far_repeats import CPG, FARTHEST, GC, NEAREST, FarCopies
+from dnamamba.pipelines.simulate.intervals import Ints
 from dnamamba.pipelines.simulate.tree import TARGETS, expected_substitutions
 
 Floats = npt.NDArray[np.float64]
@@ -71,6 +72,33 @@ def far_bits(far: FarCopies, error: float) -> Floats:
         gain = np.array([copy_cost(0, error) - copy_cost(m, error) for m in range(_MOST_COPIES + 1)])
         saved[i] = float((far.length * gain[seen]).sum())
     return saved
+
+
+def gain_at(far: FarCopies, positions: Ints, starts: Ints, error: float) -> Floats:
+    """Bits saved at single bases by a reader who sees the contig from `starts` on, against one who sees no copy, [K].
+
+    A base of a copy is predicted from the base that stands for it in each earlier copy of the family, where the reader
+    has seen that one; bases outside the copies gain nothing.
+
+    Args:
+        far: map of the families, in the positions of the sequence.
+        positions: bases to predict, 0-based, [K].
+        starts: first base that is seen for each of them, [K].
+        error: as of `letter_error`.
+    """
+    gain = np.zeros(len(positions))
+    if not len(far.start):
+        return gain
+    copy = np.searchsorted(far.start, positions, side="right") - 1
+    inside = (copy >= 0) & (positions < far.start[copy] + far.length[copy])
+    seen = np.zeros(len(positions), np.int64)
+    at = np.where(inside, far.previous[copy], -1)
+    while (at >= 0).any():
+        seen += (at >= 0) & (positions - (far.start[copy] - far.start[at]) >= starts)
+        at = np.where(at >= 0, far.previous[at], -1)
+    saved = np.array([copy_cost(0, error) - copy_cost(m, error) for m in range(_MOST_COPIES + 1)])
+    gain[inside] = saved[np.minimum(seen[inside], _MOST_COPIES)]
+    return gain
 
 
 def gain_table(bits: Floats, bases: int) -> dict[str, list[float]]:
