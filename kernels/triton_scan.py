@@ -4,119 +4,33 @@ Where batch x channels fills the machine, one walk over the whole length does. W
 chunks that run side by side; triton_scan_chunks.py finds the state each one starts from.
 """
 
-from functools import cache
 from typing import Any
 
 import torch
-import triton
 import triton.language as tl
 from torch import Tensor
 
+from dnamamba.kernels import triton_scan_plan as plan
 from dnamamba.kernels.triton_scan_backward import STAGES, gradient_kernel, sum_tiles_kernel
 from dnamamba.kernels.triton_scan_chunks import UNROLL as CHUNK_UNROLL
 from dnamamba.kernels.triton_scan_chunks import carry_kernel, chunk_kernel
 from dnamamba.kernels.triton_scan_forward import REGISTERS_FULL, UNROLL, UNROLL_FULL, output_kernel
+from dnamamba.kernels.triton_scan_plan import Sizes, multiprocessors
 from dnamamba.kernels.triton_scan_sparse import STAGES as SPARSE_STAGES
 from dnamamba.kernels.triton_scan_sparse import sparse_output_kernel
 
-BLOCK = 64  # steps between two saved states; 64 bytes of state (N = 16) a channel each, 1/8 of bf16 x, dt, z and y
 CARRY_UNROLL = 8
 _WORDS = {torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
-# Measured on one H200 at N = 16, see docs/kernels.md: programs a multiprocessor holds, waves of them at most, clocks of
-# a step (alone, and for each program beside it).
-FORWARD = (16, 2, (302.0, 43.0))
-BACKWARD = (8, 8, (1600.0, 75.0))
-# Programs and clocks of the walk that finds the chunks' states: measured with 16 programs only, parted by estimate.
-WALK = (16, (330.0, 25.0))
-SHORTEST = 3  # blocks of a chunk
-START = 16  # steps' worth of time that a program needs to begin
-SEARCHED = 2048  # steps of a chunk that are all walked for its state; of what is longer, fast channels need nothing
-PIECES = (1, 2, 3, 4, 6, 8)  # in which a chunk that is no longer may be walked, where chunks alone are too few programs
-# Groups of states that stop by themselves, for walks up to so many steps, forward and adjoint: each saves, and costs.
-GROUPS = (((768, 1), (3072, 2), (float("inf"), 4)), ((1024, 1), (float("inf"), 4)))
-BEYOND = 0.55  # share of the steps past those that is still walked, with the step sizes of a fresh model
-SPARSE = 9  # programs a multiprocessor up to which the output pass for few of them is faster
-LONG = 2**19  # steps from which extra memory is held to a quarter of 16-bit x, dt, z and y
-
-
-@cache
-def _multiprocessors(device: torch.device) -> int:
-    if device.type != "cuda":  # the interpreter
-        return 132
-    return int(torch.cuda.get_device_properties(device).multi_processor_count)
 
 
 def borders_shape(B: int, L: int, D: int, N: int) -> tuple[int, int, int, int]:
     """Shape of the float32 states that the forward saves for the backward: before every 64th step, [B, L/64, N, D]."""
-    return B, triton.cdiv(L, BLOCK), N, D
+    return B, -(-L // plan.BLOCK), N, D
 
 
 def _has_ptx(x: Tensor) -> bool:
     """Whether kernels on this tensor are compiled by NVIDIA's tools: they know prefetches and register limits."""
     return x.is_cuda and torch.version.hip is None
-
-
-def _clocks(programs: int, machine: int, warps: int, step: tuple[float, float]) -> float:
-    """Clocks of one step of so many programs, `warps` at a time on each multiprocessor; `step` as in FORWARD."""
-    alone, beside = step
-    full, rest = divmod(programs, machine * warps)
-    return full * (alone + beside * warps) + (alone + beside * -(-rest // machine) if rest else 0.0)
-
-
-class _Sizes:
-    """Sizes of one call, and the tiles that follow from them: one warp a tile, 16 states a thread at N = 16."""
-
-    def __init__(self, x: Tensor, A: Tensor) -> None:
-        self.B: int = x.shape[0]
-        self.L: int = x.shape[1]
-        self.D: int = x.shape[2]
-        self.N: int = A.shape[1]
-        self.NP: int = max(2, triton.next_power_of_2(self.N))
-        self.BD: int = min(32, 512 // self.NP)
-        self.tiles: int = -(-self.D // self.BD)
-        self.even = self.D % self.BD == 0 and self.N == self.NP and self.L % BLOCK == 0
-
-    def groups(self, T: int, adjoint: bool) -> int:
-        """Groups of states that stop by themselves in a walk over T steps."""
-        groups = next(groups for limit, groups in GROUPS[adjoint] if limit >= T)
-        return groups if 4 * groups <= self.NP else 1
-
-    def _walk_clocks(self, T: int, pieces: int, machine: int) -> float:
-        """How long finding the states takes for chunks of T steps, each walked in so many pieces."""
-        steps = T // pieces
-        walked = min(steps, SEARCHED) + BEYOND * max(steps - SEARCHED, 0)
-        programs = self.B * self.tiles * (-(-self.L // steps) - 1)
-        return (walked + START) * _clocks(programs, machine, *WALK)
-
-    def pieces(self, T: int, machine: int) -> int:
-        """In how many pieces a chunk of T steps is walked: in as many as make the walk over all of them short."""
-        may = T <= SEARCHED and self.L <= LONG  # past LONG memory was promised
-        fitting = [k for k in PIECES if k == 1 or (may and T // BLOCK % k == 0)]
-        return min(fitting, key=lambda k: self._walk_clocks(T, k, machine))
-
-    def chunk_length(
-        self, machine: int, warps: int, waves: int, one_pass: tuple[float, float], longest: float = float("inf"),
-    ) -> int:  # fmt: skip
-        """Steps a chunk that promise the shortest run: few enough for full waves, many enough to fill the machine.
-
-        Args:
-            machine: multiprocessors; each holds `warps` programs.
-            waves: of programs, at most, where the length is cut.
-            one_pass: clocks of a step, (alone, for each program on the same multiprocessor).
-            longest: steps a chunk at most, for memory.
-        """
-        rows = self.B * self.tiles
-        blocks = -(-self.L // BLOCK)
-
-        def cost(T: int) -> float:
-            walk = 0.0 if T >= self.L else self._walk_clocks(T, self.pieces(T, machine), machine)
-            return (T + START) * _clocks(rows * -(-self.L // T), machine, warps, one_pass) + walk
-
-        # Shorter chunks would spend their time on carrying states.
-        most = min(waves * machine * warps // rows, blocks // min(SHORTEST, blocks))
-        lengths = {-(-blocks // chunks) * BLOCK for chunks in range(1, max(2, most + 1))}
-        fitting = [T for T in lengths if longest >= T] or [min(lengths)]
-        return min(sorted(fitting, reverse=True), key=cost)
 
 
 def _rows(t: Tensor | None) -> Tensor | None:
@@ -145,27 +59,6 @@ def _strides(t: Tensor | None) -> tuple[int, int]:
     return (0, 0) if t is None else (t.stride(0), t.stride(1))
 
 
-def _backward_memory(size: _Sizes, element_size: int, machine: int) -> tuple[int, int]:
-    """How many programs a multiprocessor the gradient pass gets, and how many bytes for the tiles' parts of dB and dC.
-
-    On a long sequence these, the borders, the checkpoints and what each chunk has (its state and sums over its time)
-    stay together within a quarter of x, dt, z and y.
-    """
-    most = BACKWARD[0]
-    if size.L <= LONG:
-        return most, 2**29
-    quarter = 0.98 * size.B * size.L * size.D * element_size  # allocations are rounded up
-    borders = 4 * size.B * -(-size.L // BLOCK) * size.D * size.N
-    for warps in range(most, 0, -1):
-        slots = machine * warps
-        left = quarter - borders - 4 * slots * (BLOCK // 2 + 1) * size.NP * size.BD
-        # A wave of chunks of T steps has parts of slots * 2 N floats * T: long chunks are few, and their parts large.
-        product = size.B * size.L * slots * (2 * size.N * 4) * (size.N + 3) * size.D * 4
-        if left > 0 and left**2 >= 4 * product:
-            return warps, int(left + (left**2 - 4 * product) ** 0.5) // 2
-    return 1, 2**25
-
-
 def _cuts(reset: Tensor | None, T: int) -> Tensor | None:
     """Which chunks hold a reset, uint8 [B, chunks]."""
     if reset is None:
@@ -175,7 +68,7 @@ def _cuts(reset: Tensor | None, T: int) -> Tensor | None:
 
 
 def walk_chunks(
-    size: _Sizes, T: int, x: Tensor, dt: Tensor, z: Tensor | None, rows: Tensor, A: Tensor | None,
+    size: Sizes, T: int, x: Tensor, dt: Tensor, z: Tensor | None, rows: Tensor, A: Tensor | None,
     dt_bias: Tensor | None, reset_bytes: Tensor | None, dt_softplus: bool, adjoint: bool, *, outermost: bool,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """What each chunk of T steps adds to the state, [B, chunks, N, D], and its time, [B, chunks, D]; float32.
@@ -183,7 +76,7 @@ def walk_chunks(
     Args:
         outermost: also the chunk that is walked last, which no other chunk starts from.
     """
-    chunks = triton.cdiv(size.L, T)
+    chunks = -(-size.L // T)
     walked = chunks if outermost else chunks - 1
     states = torch.empty(size.B, chunks, size.N, size.D, dtype=torch.float32, device=x.device)
     times = torch.empty(size.B, chunks, size.D, dtype=torch.float32, device=x.device)
@@ -192,15 +85,15 @@ def walk_chunks(
     chunk_kernel[(size.tiles * size.B * walked,)](
         x, dt, z, rows, A, dt_bias, reset_bytes, states, times,
         size.L, T, chunks, int(adjoint and not outermost), walked, sxb, sdb, szb, sbb,
-        SX=sx, SD=sd, SZ=sz, SB=sb, D=size.D, N=size.N, NP=size.NP, NG=size.groups(T, adjoint), BD=size.BD, BLOCK=BLOCK,
-        U=CHUNK_UNROLL, WORDS=words, PREFETCH=_has_ptx(x), SOFTPLUS=dt_softplus, ADJOINT=adjoint, EVEN=size.even,
-        num_warps=1,
+        SX=sx, SD=sd, SZ=sz, SB=sb, D=size.D, N=size.N, NP=size.NP, NG=size.groups(T, adjoint), BD=size.BD,
+        BLOCK=plan.BLOCK, U=CHUNK_UNROLL, WORDS=words, PREFETCH=_has_ptx(x), SOFTPLUS=dt_softplus, ADJOINT=adjoint,
+        EVEN=size.even, num_warps=1,
     )  # fmt: skip
     return states, times
 
 
 def carry_states(
-    size: _Sizes, added: Tensor, times: Tensor, cuts: Tensor | None, A: Tensor | None, start: Tensor | None,
+    size: Sizes, added: Tensor, times: Tensor, cuts: Tensor | None, A: Tensor | None, start: Tensor | None,
     adjoint: bool, *, pieces: int = 1,
 ) -> Tensor:  # fmt: skip
     """The state that enters each chunk of so many pieces, given what each piece adds; in its place where that is one.
@@ -211,7 +104,7 @@ def carry_states(
         start: the state that enters the first chunk (`adjoint`: the last); None is zero.
     """
     n_pieces = added.shape[1]
-    chunks = triton.cdiv(n_pieces, pieces)
+    chunks = -(-n_pieces // pieces)
     enters = added if pieces == 1 else added.new_empty(size.B, chunks, size.N, size.D)
     carry_kernel[(size.tiles * size.B,)](
         added, times, cuts, A, start, enters, n_pieces, chunks, pieces,
@@ -221,14 +114,14 @@ def carry_states(
 
 
 def _chunk_starts(
-    size: _Sizes, T: int, x: Tensor, dt: Tensor, z: Tensor | None, rows: Tensor, A: Tensor | None,
+    size: Sizes, T: int, x: Tensor, dt: Tensor, z: Tensor | None, rows: Tensor, A: Tensor | None,
     dt_bias: Tensor | None, reset: Tensor | None, reset_bytes: Tensor | None, start: Tensor | None,
     dt_softplus: bool, adjoint: bool,
 ) -> Tensor | None:  # fmt: skip
     """The state that enters each chunk, [B, chunks, N, D]: h before its first step, or gamma after its last."""
-    if triton.cdiv(size.L, T) == 1:
+    if -(-size.L // T) == 1:
         return start
-    pieces = size.pieces(T, _multiprocessors(x.device))
+    pieces = plan.pick_pieces(size, T, multiprocessors(x.device))
     steps = T // pieces
     added, times = walk_chunks(
         size, steps, x, dt, z, rows, A, dt_bias, reset_bytes, dt_softplus, adjoint, outermost=False
@@ -255,13 +148,13 @@ def scan_forward(
         y [B, L, D] in the dtype of x, the state after the last step [B, D, N] float32, and the states the backward
         starts its recomputation from (`borders_shape`).
     """
-    size = _Sizes(x, A)
+    size = Sizes.of(x, A)
     x, dt, z, B, C = _rows(x), _rows(dt), _rows(z), _rows(B), _rows(C)  # type: ignore[assignment]
     reset_bytes = None if reset is None else reset.contiguous().view(torch.uint8)
     A_nd, start = _by_state(A.detach()), _by_state(initial_state)
-    machine = _multiprocessors(x.device)
-    T = chunk_length or size.chunk_length(machine, *FORWARD)
-    chunks = triton.cdiv(size.L, T)
+    machine = multiprocessors(x.device)
+    T = chunk_length or plan.pick_chunk_length(size, machine, *plan.FORWARD)
+    chunks = -(-size.L // T)
     start = _chunk_starts(size, T, x, dt, None, B, A_nd, dt_bias, reset, reset_bytes, start, dt_softplus, adjoint=False)
     y = torch.empty(size.B, size.L, size.D, dtype=x.dtype, device=x.device)
     final = torch.empty(size.B, size.D, size.N, dtype=torch.float32, device=x.device)
@@ -276,12 +169,12 @@ def scan_forward(
     )  # fmt: skip
     constants = {
         "SX": sx, "SD": sd, "SZ": sz, "SB": sb, "SC": sc, "D": size.D, "N": size.N, "NP": size.NP, "BD": size.BD,
-        "BLOCK": BLOCK, "WORDS": words, "SOFTPLUS": dt_softplus, "EVEN": size.even, "num_warps": 1,
+        "BLOCK": plan.BLOCK, "WORDS": words, "SOFTPLUS": dt_softplus, "EVEN": size.even, "num_warps": 1,
     }  # fmt: skip
-    if programs <= SPARSE * machine:
+    if programs <= plan.SPARSE * machine:
         sparse_output_kernel[(programs,)](*arguments, **constants, STAGES=SPARSE_STAGES)
     else:
-        queue = programs > 2 * machine * FORWARD[0]
+        queue = programs > 2 * machine * plan.FORWARD[0]
         limit = {"maxnreg": REGISTERS_FULL} if queue and _has_ptx(x) else {}
         output_kernel[(programs,)](*arguments, **constants, U=UNROLL_FULL if queue else UNROLL, **limit)
     return y, final, borders
@@ -304,17 +197,17 @@ def scan_backward(
     Returns:
         The gradients of x, dt, A, B, C, D, z, dt_bias and initial_state, each in its tensor's dtype, None for None.
     """
-    size = _Sizes(x, A)
+    size = Sizes.of(x, A)
     given = (x, dt, A, B, C, D, z, dt_bias, initial_state)
     x, dt, z, B, C, dy = _rows(x), _rows(dt), _rows(z), _rows(B), _rows(C), _rows(dy)  # type: ignore[assignment]
     reset_bytes = None if reset is None else reset.contiguous().view(torch.uint8)
     A_nd = _by_state(A)
-    machine = _multiprocessors(x.device)
-    warps, budget = _backward_memory(size, x.element_size(), machine)
+    machine = multiprocessors(x.device)
+    warps, budget = plan.backward_memory(size, x.element_size(), machine)
     slots = machine * warps
     longest = budget / (slots * 2 * size.N * 4) if size.B * size.tiles < slots else float("inf")
-    T = chunk_length or size.chunk_length(machine, warps, *BACKWARD[1:], longest=longest)
-    chunks = triton.cdiv(size.L, T)
+    T = chunk_length or plan.pick_chunk_length(size, machine, warps, *plan.BACKWARD[1:], longest=longest)
+    chunks = -(-size.L // T)
     gamma = _chunk_starts(
         size, T, dy, dt, z, C, A_nd, dt_bias, reset, reset_bytes, _by_state(dfinal_state), dt_softplus, adjoint=True
     )
@@ -339,7 +232,7 @@ def scan_backward(
     at_once = min(at_once, rows)
     partial = empty(size.tiles, at_once, T, 2, size.N)
     programs = min(slots, at_once * size.tiles)
-    scratch = empty(programs, BLOCK // 2 + 1, size.NP, size.BD)
+    scratch = empty(programs, plan.BLOCK // 2 + 1, size.NP, size.BD)
     (sxb, sx), (sdb, sd), (szb, sz) = _strides(x), _strides(dt), _strides(z)
     (sbb, sb), (scb, sc), (sgb, sg) = _strides(B), _strides(C), _strides(dy)
     (odxb, odx), (oddb, odd), (odzb, odz) = _strides(dx), _strides(ddt), _strides(dz)
@@ -351,9 +244,9 @@ def scan_backward(
             dx, ddt, dz, y, partial, dA, dD, dbias, dstart, scratch,
             size.L, T, chunks, first, last, sxb, sdb, szb, sbb, scb, sgb, odxb, oddb, odzb,
             SX=sx, SD=sd, SZ=sz, SB=sb, SC=sc, SG=sg, ODX=odx, ODD=odd, ODZ=odz, D=size.D, N=size.N, NP=size.NP,
-            BD=size.BD, BLOCK=BLOCK, STAGES=STAGES, WORDS=words, SOFTPLUS=dt_softplus, EVEN=size.even, num_warps=1,
+            BD=size.BD, BLOCK=plan.BLOCK, STAGES=STAGES, WORDS=words, SOFTPLUS=dt_softplus, EVEN=size.even, num_warps=1,
         )  # fmt: skip
-        sum_tiles_kernel[((last - first) * triton.cdiv(T * 2 * size.N, sum_size),)](
+        sum_tiles_kernel[((last - first) * -(-T * 2 * size.N // sum_size),)](
             partial, dB, dC, size.L, T, chunks, first, last, size.tiles, N=size.N, SIZE=sum_size,
         )  # fmt: skip
     del partial, scratch  # the sums below take memory of their own

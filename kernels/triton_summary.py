@@ -5,7 +5,7 @@ import triton
 from torch import Tensor
 
 from dnamamba.kernels import triton_scan
-from dnamamba.kernels.triton_scan import FORWARD
+from dnamamba.kernels import triton_scan_plan as plan
 
 
 def scan_summary(
@@ -17,14 +17,14 @@ def scan_summary(
     The time of a channel may be too short where 2^-25 of a state is left at most: the walk has stopped there.
 
     Args:
-        chunk_length: steps a chunk, a multiple of triton_scan.BLOCK; None picks it from the shape.
+        chunk_length: steps a chunk, a multiple of plan.BLOCK; None picks it from the shape.
     """
-    size = triton_scan._Sizes(x, A)
+    size = plan.Sizes.of(x, A)
     x, dt, z, B = (triton_scan._rows(t) for t in (x, dt, z if adjoint else None, B))  # type: ignore[assignment]
     reset_bytes = None if reset is None else reset.contiguous().view(torch.uint8)
     A_nd = triton_scan._by_state(A)
     assert A_nd is not None
-    T = chunk_length or size.chunk_length(triton_scan._multiprocessors(x.device), *FORWARD)
+    T = chunk_length or plan.pick_chunk_length(size, plan.multiprocessors(x.device), *plan.FORWARD)
     chunks = triton.cdiv(size.L, T)
     states, times = triton_scan.walk_chunks(
         size, T, x, dt, z, B, A_nd, dt_bias, reset_bytes, dt_softplus, adjoint, outermost=True

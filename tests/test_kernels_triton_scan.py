@@ -9,7 +9,8 @@ from triton_process import run_json
 from triton_scan_cases import IN_PLACE, MANY, SMALL, WHOLE, Case, Result, run_reference
 
 from dnamamba.kernels import triton_scan
-from dnamamba.kernels.triton_scan import BACKWARD, FORWARD, _Sizes, borders_shape
+from dnamamba.kernels.triton_scan import borders_shape
+from dnamamba.kernels.triton_scan_plan import BACKWARD, FORWARD, Sizes, pick_chunk_length
 
 # RMS error over RMS of the reference: float32 rounding; 11 and 8 bits of mantissa.
 FORWARD_TOLERANCE = {torch.float32: 1e-5, torch.float16: 1e-3, torch.bfloat16: 1e-2}
@@ -87,12 +88,12 @@ def test_borders_hold_one_state_each_64_steps() -> None:
 )
 def test_a_plan_covers_the_length_in_whole_blocks(shape: tuple[int, int, int]) -> None:
     B, D, L = shape
-    size = _Sizes(torch.empty(B, L, D, device="meta"), torch.empty(D, 16, device="meta"))
+    size = Sizes.of(torch.empty(B, L, D, device="meta"), torch.empty(D, 16, device="meta"))
     for settings in (FORWARD, BACKWARD):
-        T = size.chunk_length(132, *settings)
+        T = pick_chunk_length(size, 132, *settings)
         assert T % 64 == 0
         assert T - 64 < L
-        assert size.chunk_length(132, *settings, longest=64) <= T
+        assert pick_chunk_length(size, 132, *settings, longest=64) <= T
 
 
 class _NoKernel:
@@ -128,8 +129,8 @@ def test_extra_memory_is_at_most_a_quarter_of_the_inputs(channels: int, monkeypa
 
 def test_one_walk_where_batch_and_channels_fill_the_machine_and_chunks_where_not() -> None:
     def chunks(B: int, D: int, L: int) -> int:
-        size = _Sizes(torch.empty(B, L, D, device="meta"), torch.empty(D, 16, device="meta"))
-        return -(-L // size.chunk_length(132, *FORWARD))
+        size = Sizes.of(torch.empty(B, L, D, device="meta"), torch.empty(D, 16, device="meta"))
+        return -(-L // pick_chunk_length(size, 132, *FORWARD))
 
     assert chunks(1024, 256, 1024) == 1
     assert chunks(64, 512, 1024) == 1

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dnamamba.kernels import reference, triton_scan
+from dnamamba.kernels import reference, triton_scan, triton_scan_plan
 
 NAMES = ("x", "dt", "A", "B", "C", "D", "z", "dt_bias", "initial_state")
 
@@ -210,16 +210,17 @@ SPLIT = Case(L=20, D=4, N=4, T=8, reset=True)
 
 
 def main() -> None:
-    triton_scan.BLOCK = 8  # a chunk is a multiple of it: several chunks in few, slowly interpreted steps
-    triton_scan.GROUPS = (((8, 1), (16, 2), (99, 4)),) * 2  # as short chunks would have it, and long ones
+    triton_scan_plan.BLOCK = 8  # a chunk is a multiple of it: several chunks in few, slowly interpreted steps
+    triton_scan_plan.GROUPS = (((8, 1), (16, 2), (99, 4)),) * 2  # as short chunks would have it, and long ones
     result: dict[str, Any] = {name: errors(case, "cpu") for name, case in SMALL.items()}
     result["nan"] = poison(POISON, "cpu", float("nan"))
     result["inf"] = poison(POISON, "cpu", float("inf"))
     result["split"] = split_equals_whole(SPLIT, "cpu", 11)
     result["in place"] = {name: in_place_equals_apart(SMALL[name], "cpu") for name in IN_PLACE}
-    triton_scan.PIECES = (1,)  # longer walks: two groups of states, and four
+    triton_scan_plan.PIECES = (1,)  # longer walks: two groups of states, and four
+    triton_scan_plan.pick_pieces.cache_clear()
     result |= {f"{name}, walked whole": errors(SMALL[name], "cpu") for name in WHOLE}
-    triton_scan.SPARSE = 0  # the output pass for many programs
+    triton_scan_plan.SPARSE = 0  # the output pass for many programs
     result |= {f"{name}, many programs": errors(SMALL[name], "cpu") for name in MANY}
     print(json.dumps(result))
 

@@ -12,11 +12,12 @@ import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from dnamamba.kernels.triton_scan import BLOCK, CARRY_UNROLL
+from dnamamba.kernels.triton_scan import CARRY_UNROLL
 from dnamamba.kernels.triton_scan_backward import STAGES, gradient_kernel, sum_tiles_kernel
 from dnamamba.kernels.triton_scan_chunks import UNROLL as CHUNK_UNROLL
 from dnamamba.kernels.triton_scan_chunks import carry_kernel, chunk_kernel
 from dnamamba.kernels.triton_scan_forward import UNROLL, output_kernel
+from dnamamba.kernels.triton_scan_plan import BLOCK
 from dnamamba.kernels.triton_scan_sparse import sparse_output_kernel
 
 INPUTS = {f"{name}_ptr" for name in ("x", "dt", "z", "B", "C", "y", "dy", "dx", "ddt", "dz", "dB", "dC")}

@@ -5,7 +5,7 @@ import json
 import torch
 from triton_scan_cases import Case, error
 
-from dnamamba.kernels import reference, triton_scan
+from dnamamba.kernels import reference, triton_scan_plan
 from dnamamba.kernels.triton_summary import scan_summary
 
 SMALL = {
@@ -41,5 +41,5 @@ def errors(case: Case, device: str) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    triton_scan.BLOCK = 8  # several chunks in few, slowly interpreted steps
+    triton_scan_plan.BLOCK = 8  # several chunks in few, slowly interpreted steps
     print(json.dumps({name: errors(case, "cpu") for name, case in SMALL.items()}))

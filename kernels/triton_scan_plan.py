@@ -1,0 +1,140 @@
+"""How a scan on a GPU is laid out: tiles, chunks, how many programs run at a time, from clocks that were measured."""
+
+from functools import cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+BLOCK = 64  # steps between two saved states; 64 bytes of state (N = 16) a channel each, 1/8 of bf16 x, dt, z and y
+# Measured on one H200 at N = 16, see docs/kernels.md: programs a multiprocessor holds, waves of them at most, clocks of
+# a step (alone, and for each program beside it).
+FORWARD = (16, 2, (302.0, 43.0))
+BACKWARD = (8, 8, (1600.0, 75.0))
+# Programs and clocks of the walk that finds the chunks' states: measured with 16 programs only, parted by estimate.
+WALK = (16, (330.0, 25.0))
+SHORTEST = 3  # blocks of a chunk
+START = 16  # steps' worth of time that a program needs to begin
+SEARCHED = 2048  # steps of a chunk that are all walked for its state; of what is longer, fast channels need nothing
+PIECES = (1, 2, 3, 4, 6, 8)  # in which a chunk that is no longer may be walked, where chunks alone are too few programs
+# Groups of states that stop by themselves, for walks up to so many steps, forward and adjoint: each saves, and costs.
+GROUPS = (((768, 1), (3072, 2), (float("inf"), 4)), ((1024, 1), (float("inf"), 4)))
+BEYOND = 0.55  # share of the steps past those that is still walked, with the step sizes of a fresh model
+SPARSE = 9  # programs a multiprocessor up to which the output pass for few of them is faster
+LONG = 2**19  # steps from which extra memory is held to a quarter of 16-bit x, dt, z and y
+
+
+@cache
+def multiprocessors(device: torch.device) -> int:
+    if device.type != "cuda":  # the interpreter
+        return 132
+    return int(torch.cuda.get_device_properties(device).multi_processor_count)
+
+
+def _clocks(programs: int, machine: int, warps: int, step: tuple[float, float]) -> float:
+    """Clocks of one step of so many programs, `warps` at a time on each multiprocessor; `step` as in FORWARD."""
+    alone, beside = step
+    full, rest = divmod(programs, machine * warps)
+    return full * (alone + beside * warps) + (alone + beside * -(-rest // machine) if rest else 0.0)
+
+
+class Sizes(NamedTuple):
+    """Sizes of one call, and the tiles that follow from them: one warp a tile, 16 states a thread at N = 16."""
+
+    B: int
+    L: int
+    D: int
+    N: int
+
+    @classmethod
+    def of(cls, x: Tensor, A: Tensor) -> "Sizes":
+        """Of x [B, L, D] and A [D, N]."""
+        return cls(*x.shape, A.shape[1])
+
+    @property
+    def NP(self) -> int:
+        return max(2, 1 << (self.N - 1).bit_length())
+
+    @property
+    def BD(self) -> int:
+        return min(32, 512 // self.NP)
+
+    @property
+    def tiles(self) -> int:
+        return -(-self.D // self.BD)
+
+    @property
+    def even(self) -> bool:
+        return self.D % self.BD == 0 and self.N == self.NP and self.L % BLOCK == 0
+
+    def groups(self, T: int, adjoint: bool) -> int:
+        """Groups of states that stop by themselves in a walk over T steps."""
+        groups = next(groups for limit, groups in GROUPS[adjoint] if limit >= T)
+        return groups if 4 * groups <= self.NP else 1
+
+
+def _walk_clocks(size: Sizes, T: int, pieces: int, machine: int) -> float:
+    """How long finding the states takes for chunks of T steps, each walked in so many pieces."""
+    steps = T // pieces
+    walked = min(steps, SEARCHED) + BEYOND * max(steps - SEARCHED, 0)
+    programs = size.B * size.tiles * (-(-size.L // steps) - 1)
+    return (walked + START) * _clocks(programs, machine, *WALK)
+
+
+# Both searches are cached: a slice of a training step asks for the same shapes a thousand times, and some hundred
+# candidates weighed in Python take longer than the kernels of a short slice.
+@cache
+def pick_pieces(size: Sizes, T: int, machine: int) -> int:
+    """In how many pieces a chunk of T steps is walked: in as many as make the walk over all of them short."""
+    may = T <= SEARCHED and size.L <= LONG  # past LONG memory was promised
+    fitting = [k for k in PIECES if k == 1 or (may and T // BLOCK % k == 0)]
+    return min(fitting, key=lambda k: _walk_clocks(size, T, k, machine))
+
+
+@cache
+def pick_chunk_length(
+    size: Sizes, machine: int, warps: int, waves: int, one_pass: tuple[float, float], longest: float = float("inf"),
+) -> int:  # fmt: skip
+    """Steps a chunk that promise the shortest run: few enough for full waves, many enough to fill the machine.
+
+    Args:
+        size: of the call.
+        machine: multiprocessors; each holds `warps` programs.
+        waves: of programs, at most, where the length is cut.
+        one_pass: clocks of a step, (alone, for each program on the same multiprocessor).
+        longest: steps a chunk at most, for memory.
+    """
+    rows = size.B * size.tiles
+    blocks = -(-size.L // BLOCK)
+
+    def cost(T: int) -> float:
+        walk = 0.0 if T >= size.L else _walk_clocks(size, T, pick_pieces(size, T, machine), machine)
+        return (T + START) * _clocks(rows * -(-size.L // T), machine, warps, one_pass) + walk
+
+    # Shorter chunks would spend their time on carrying states.
+    most = min(waves * machine * warps // rows, blocks // min(SHORTEST, blocks))
+    lengths = {-(-blocks // chunks) * BLOCK for chunks in range(1, max(2, most + 1))}
+    fitting = [T for T in lengths if longest >= T] or [min(lengths)]
+    return min(sorted(fitting, reverse=True), key=cost)
+
+
+@cache
+def backward_memory(size: Sizes, element_size: int, machine: int) -> tuple[int, int]:
+    """How many programs a multiprocessor the gradient pass gets, and how many bytes for the tiles' parts of dB and dC.
+
+    On a long sequence these, the borders, the checkpoints and what each chunk has (its state and sums over its time)
+    stay together within a quarter of x, dt, z and y.
+    """
+    most = BACKWARD[0]
+    if size.L <= LONG:
+        return most, 2**29
+    quarter = 0.98 * size.B * size.L * size.D * element_size  # allocations are rounded up
+    borders = 4 * size.B * -(-size.L // BLOCK) * size.D * size.N
+    for warps in range(most, 0, -1):
+        slots = machine * warps
+        left = quarter - borders - 4 * slots * (BLOCK // 2 + 1) * size.NP * size.BD
+        # A wave of chunks of T steps has parts of slots * 2 N floats * T: long chunks are few, and their parts large.
+        product = size.B * size.L * slots * (2 * size.N * 4) * (size.N + 3) * size.D * 4
+        if left > 0 and left**2 >= 4 * product:
+            return warps, int(left + (left**2 - 4 * product) ** 0.5) // 2
+    return 1, 2**25
