@@ -8,6 +8,7 @@ from dnamamba.kernels.cross_entropy import linear_cross_entropy
 from dnamamba.kernels.embedding import embedding
 from dnamamba.kernels.rms_norm import rms_norm
 from dnamamba.kernels.selective_scan import selective_scan
+from dnamamba.kernels.static_scan import static_scan
 from dnamamba.kernels.step import causal_conv1d_step, selective_step
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "rms_norm",
     "selective_scan",
     "selective_step",
+    "static_scan",
 ]

@@ -7,7 +7,7 @@ from torch.utils.checkpoint import checkpoint
 from dnamamba.kernels import rms_norm
 from dnamamba.model.block_plan import Recompute
 from dnamamba.model.config import ModelConfig
-from dnamamba.model.mixer import MambaMixer
+from dnamamba.model.mixers import make_mixer
 from dnamamba.model.planned_block import is_planned, run_planned
 from dnamamba.model.state import LayerState
 
@@ -41,7 +41,7 @@ class Block(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.norm = RMSNorm(config)
-        self.mixer = MambaMixer(config)
+        self.mixer = make_mixer(config)
 
     def forward(
         self,

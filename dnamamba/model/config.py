@@ -2,10 +2,15 @@
 
 from dataclasses import dataclass
 from math import inf
+from typing import Literal, get_args
 
 from dnamamba.errors import InputError
 
 ALPHABET_SIZE = {"dna": 16, "bytes": 256}
+MixerName = Literal["mamba", "s4d"]
+"""What mixes along the sequence; `dnamamba.model.mixers` has a class for each."""
+SELECTIVE = ("dt", "B", "C")
+"""What can follow from the input at each step."""
 
 # The kernels take no more states and taps; the others keep a damaged file from asking for sizes past int64.
 _LARGEST = {
@@ -21,7 +26,7 @@ _LARGEST = {
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """A Mamba-1 language model over bytes.
+    """A Mamba-1 language model over bytes, or a twin of it with a mixer that selects less or nothing.
 
     Raises:
         InputError: a value of the wrong kind or out of range; the message names the key.
@@ -33,6 +38,11 @@ class ModelConfig:
     """Width of the residual stream."""
     n_layers: int = 12
     """Number of blocks."""
+    mixer: MixerName = "mamba"
+    """"mamba", or "s4d": the same block around a time-invariant state space, B and C of each channel learned."""
+    selective: tuple[str, ...] = SELECTIVE
+    """Which of dt, B and C the mixer "mamba" makes from its input; the others are learned constants: a step size a
+    channel, one B and one C for all of them."""
     d_state: int = 16
     """States of each channel, N."""
     d_conv: int = 4
@@ -57,6 +67,9 @@ class ModelConfig:
     """Step sizes drawn below this are raised to it."""
 
     def __post_init__(self) -> None:
+        if self.mixer not in get_args(MixerName):
+            raise InputError(f"mixer: want one of {', '.join(get_args(MixerName))}, got {self.mixer!r}")
+        self._check_selective()
         for key, largest in _LARGEST.items():
             value, smallest = getattr(self, key), 2 if key == "d_conv" else 1
             if key == "dt_rank" and value is None:
@@ -74,6 +87,19 @@ class ModelConfig:
         tokens = ALPHABET_SIZE[self.alphabet]
         if self.vocab_size < tokens:
             raise InputError(f"vocab_size: alphabet {self.alphabet!r} has {tokens} tokens, got {self.vocab_size}")
+
+    def _check_selective(self) -> None:
+        chosen = (self.selective,) if isinstance(self.selective, str) else tuple(self.selective)
+        if len(set(chosen)) < len(chosen) or not set(chosen) <= set(SELECTIVE):
+            raise InputError(f"selective: want some of {', '.join(SELECTIVE)}, each once, got {list(chosen)}")
+        object.__setattr__(self, "selective", tuple(name for name in SELECTIVE if name in chosen))
+        if self.mixer != "mamba" and self.selective != SELECTIVE:
+            raise InputError(f"selective: is for mixer mamba; mixer {self.mixer} has nothing to switch off")
+
+    @property
+    def is_time_invariant(self) -> bool:
+        """Whether nothing in the scan follows from the input."""
+        return self.mixer == "s4d" or not self.selective
 
     @property
     def d_inner(self) -> int:

@@ -40,6 +40,12 @@ def draw_step_size(weight: Tensor, bias: Tensor, config: ModelConfig) -> None:
     """
     bound = config.rank**-0.5
     nn.init.uniform_(weight, -bound, bound)
+    draw_step_bias(bias, config)
+
+
+@torch.no_grad()
+def draw_step_bias(bias: Tensor, config: ModelConfig) -> None:
+    """Fill the bias [D] of the step sizes, as `draw_step_size` says."""
     low, high = math.log(config.dt_min), math.log(config.dt_max)
     dt = (torch.rand_like(bias) * (high - low) + low).exp().clamp_min(config.dt_floor).sort().values
     bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # the inverse of softplus, exact for small dt as well
@@ -49,6 +55,15 @@ def draw_step_size(weight: Tensor, bias: Tensor, config: ModelConfig) -> None:
 def fill_decay(A_log: Tensor) -> None:
     """Fill A_log [D, N] with log(1 .. N) in every channel, so that A = -1 .. -N (S4D-real)."""
     A_log.copy_(torch.arange(1, A_log.shape[1] + 1, dtype=A_log.dtype, device=A_log.device).log().expand_as(A_log))
+
+
+@torch.no_grad()
+def draw_static(B: Tensor | None, C: Tensor | None) -> None:
+    """Fill B with ones and C from N(0, 1) where they do not follow from the input (S4D's start)."""
+    if B is not None:
+        nn.init.ones_(B)
+    if C is not None:
+        nn.init.normal_(C)
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ from dnamamba.model.backbone import Backbone
 from dnamamba.model.block_plan import Recompute
 from dnamamba.model.config import ModelConfig
 from dnamamba.model.likelihood import LogLikelihood, Vocabulary, stream_log_likelihood
+from dnamamba.model.mixers import UNDECAYED
 from dnamamba.model.state import ModelState
 
 
@@ -102,10 +103,12 @@ class MambaLM(nn.Module):
         return stream_log_likelihood(self, sequence, chunk=chunk, each=each)
 
     def parameter_groups(self, weight_decay: float) -> list[dict[str, object]]:
-        """Parameters for the optimiser: matrices, embedding and convolution decay; A_log, D, biases and norms do not.
+        """Parameters for the optimiser: matrices, embedding and convolution decay; the scan's
+        own (A_log, D, constant B and C), biases and norms do not.
 
         Source: Mamba's public code and `dt_proj.bias` of its section 3.6.
         """
-        decay = [p for name, p in self.named_parameters() if p.ndim > 1 and not name.endswith("A_log")]
-        rest = [p for name, p in self.named_parameters() if p.ndim == 1 or name.endswith("A_log")]
+        named = [(name.rpartition(".")[2], p) for name, p in self.named_parameters()]
+        decay = [p for name, p in named if p.ndim > 1 and name not in UNDECAYED]
+        rest = [p for name, p in named if p.ndim == 1 or name in UNDECAYED]
         return [{"params": decay, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]

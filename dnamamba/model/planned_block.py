@@ -14,6 +14,8 @@ from dnamamba.kernels.causal_conv import FAST_WIDTH, new_tail
 from dnamamba.kernels.engines import FLOATS, choose
 from dnamamba.model.block_backward import run_backward
 from dnamamba.model.block_plan import Border, Kept, Plan, Recompute, Weights, by_hand, split_batch, split_length
+from dnamamba.model.config import SELECTIVE
+from dnamamba.model.mixer import MambaMixer
 from dnamamba.model.relayed_block import RelayedBlock
 from dnamamba.model.state import LayerState
 
@@ -112,11 +114,10 @@ class _PlannedBlock(torch.autograd.Function):
         return None, dx, dresidual, dtail, dstate, None, *cast
 
 
-def _plain_modules(block: "Block") -> bool:
-    """Whether the block is made of what it came with: no adapter, parametrisation or hook on its parts."""
-    mixer = block.mixer
+def _plain_modules(norm: nn.Module, mixer: MambaMixer) -> bool:
+    """Whether a block is made of what it came with: no adapter, parametrisation or hook on its parts."""
     linears = (mixer.in_proj, mixer.x_proj, mixer.dt_proj, mixer.out_proj)
-    parts = (block.norm, mixer, *linears, mixer.conv1d)
+    parts = (norm, mixer, *linears, mixer.conv1d)
     hooked = any(part._forward_hooks or part._forward_pre_hooks or part._backward_hooks for part in parts)
     return not hooked and all(type(part) is nn.Linear for part in linears) and type(mixer.conv1d) is nn.Conv1d
 
@@ -129,17 +130,21 @@ def _matrix_dtype(x: Tensor, weight: Tensor) -> torch.dtype:
 def is_planned(block: "Block", x: Tensor, state: LayerState | None) -> bool:
     """Whether the plan covers this call; `Block.plain` takes the rest.
 
-    It covers training in float32, bfloat16 and float16 on a GPU or a CPU, outside torch.compile, by unchanged modules.
+    It covers training of the mixer "mamba" with all its selection, in float32, bfloat16 and float16 on a GPU or a CPU,
+    outside torch.compile, by unchanged modules.
     """
+    mixer = block.mixer
+    if not isinstance(mixer, MambaMixer) or mixer.config.selective != SELECTIVE:
+        return False
     if not torch.is_grad_enabled() or torch.compiler.is_compiling() or x.device.type not in ("cuda", "cpu"):
         return False
     carried = () if state is None else (state.conv, state.ssm)
-    weight = block.mixer.in_proj.weight
+    weight = mixer.in_proj.weight
     return (
         all(t.dtype in FLOATS for t in (x, *block.parameters(), *carried))
         and (torch.is_autocast_enabled(x.device.type) or x.dtype == weight.dtype)
-        and block.mixer.conv1d.weight.shape[2] <= FAST_WIDTH
-        and _plain_modules(block)
+        and mixer.conv1d.weight.shape[2] <= FAST_WIDTH
+        and _plain_modules(block.norm, mixer)
     )
 
 
@@ -149,6 +154,7 @@ def run_planned(
 ) -> tuple[Tensor, Tensor, LayerState]:  # fmt: skip
     """`Block.forward`, which says what goes in and comes out, by the plan."""
     mixer = block.mixer
+    assert isinstance(mixer, MambaMixer)
     assert mixer.conv1d.bias is not None
     weights = Weights(
         block.norm.weight, mixer.in_proj.weight, mixer.conv1d.weight, mixer.conv1d.bias, mixer.x_proj.weight,

@@ -36,11 +36,16 @@ def shared_plan(
 
 
 def check_pieces(plan: MemoryPlan, processes: Processes, model: ModelConfig) -> None:
-    """Make sure that every piece holds what the convolution of the next one has to see.
+    """Make sure that the model can be cut, and that every piece holds what the next one's convolution has to see.
 
     Raises:
-        InputError: a piece of d_conv - 2 tokens or fewer.
+        InputError: a mixer that hands nothing on between processes, or a piece of d_conv - 2 tokens or fewer.
     """
+    if processes.context > 1 and model.mixer != "mamba":
+        raise InputError(
+            f"run.context_parallel: {processes.context} processes share a window, which mixer mamba can; mixer "
+            f"{model.mixer} cannot: leave run.context_parallel out"
+        )
     for context, portion in plan.items():
         shortest = slice_borders(context, portion.slice_length)[1]
         if processes.context > 1 and shortest // processes.context < model.d_conv - 1:

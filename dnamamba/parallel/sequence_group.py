@@ -87,7 +87,12 @@ def sharing(model: MambaLM, group: SequenceGroup | None) -> Iterator[None]:
 
     The state a model takes is that before the whole sequence (the first rank's counts), and the one it returns that
     after the whole sequence, on every rank. Gradients of weights and loss are of the piece alone: add them up.
+
+    Raises:
+        ValueError: a group, and a model whose mixer hands nothing on between processes.
     """
+    if group is not None and model.config.mixer != "mamba":
+        raise ValueError(f"mixer {model.config.mixer} cannot share a sequence between processes; mixer mamba can")
     mixers = [module for module in model.modules() if isinstance(module, MambaMixer)]
     before = [mixer.relay for mixer in mixers]
     for mixer in mixers:
