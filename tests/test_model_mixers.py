@@ -13,6 +13,7 @@ from dnamamba.memory import Portion
 from dnamamba.model import MambaLM, ModelConfig, ModelState
 from dnamamba.model.config import SELECTIVE
 from dnamamba.model.mixers import MIXERS
+from dnamamba.model.parameters import count_parameters, match_parameters
 from dnamamba.model.s4d_mixer import S4DMixer
 from dnamamba.model.sliced import cut_batch, sliced_step
 from dnamamba.model.state import LayerState
@@ -39,8 +40,7 @@ def packed_batch(rows=2):
 
 
 def parameters(**config):
-    with torch.device("meta"):
-        return sum(p.numel() for p in MambaLM(ModelConfig(**config)).parameters())
+    return count_parameters(ModelConfig(**config))
 
 
 def test_every_name_has_a_class():
@@ -188,6 +188,20 @@ def test_the_twins_have_nearly_the_parameters_of_mamba():
         mamba, d_inner, rank = parameters(**size), 2 * size["d_model"], size["d_model"] // 16
         assert mamba - parameters(**size, mixer="s4d") == size["n_layers"] * 2 * rank * d_inner
         assert mamba - parameters(**size, selective=()) == size["n_layers"] * (2 * (rank + 16) * d_inner - 32)
+
+
+@each_twin
+def test_parameters_are_counted_and_matched_by_width(twin):
+    config = ModelConfig(d_model=64, n_layers=2, **twin)
+    assert count_parameters(config) == sum(p.numel() for p in MambaLM(config).parameters())
+    mamba = parameters(d_model=64, n_layers=2)
+    matched = match_parameters(config, mamba)
+    assert matched.d_model >= 64
+    assert (matched.mixer, matched.selective) == (config.mixer, config.selective)
+    assert abs(count_parameters(matched) / mamba - 1) < 0.02
+    assert match_parameters(matched, count_parameters(matched)) == matched
+    with pytest.raises(InputError, match="want parameters for a width of 1 or more, got 5"):
+        match_parameters(config, 5)
 
 
 @each_twin
