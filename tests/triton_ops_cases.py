@@ -57,15 +57,15 @@ def _embedding(B: int, L: int, D: int, V: int, *, dtype: torch.dtype) -> Case:
 
 
 def _step(B: int, D: int, N: int, *, dtype: torch.dtype, bare: bool) -> Case:
-    x, dt, z = torch.randn(3, B, D).to(dtype)
-    rows_B, rows_C = torch.randn(2, B, N).to(dtype)
+    x, z = torch.randn(B, 2 * D).to(dtype).chunk(2, 1)  # in place, as the halves of a projection
+    dt, rows_B, rows_C = torch.randn(B, D + 2 * N).to(dtype).split([D, N, N], 1)
     inputs = {"x": x, "dt": dt, "A": -torch.rand(D, N), "B": rows_B, "C": rows_C, "state": torch.randn(B, D, N)}
     more = {} if bare else {"D": torch.randn(D), "z": z, "dt_bias": torch.randn(D)}
     return f"step {(B, D, N)} {dtype} bare={bare}", partial(selective_step, dt_softplus=not bare), inputs | more
 
 
 def _conv_step(B: int, D: int, W: int, *, dtype: torch.dtype) -> Case:
-    inputs = {"x": torch.randn(B, D).to(dtype), "tail": torch.randn(B, W - 1, D).to(dtype)}
+    inputs = {"x": torch.randn(B, 2 * D).to(dtype)[:, D:], "tail": torch.randn(B, W - 1, D).to(dtype)}
     return (
         f"conv step {(B, D, W)} {dtype}",
         causal_conv1d_step,
@@ -116,6 +116,12 @@ def errors(case: Case, device: str) -> dict[str, float]:
     here = {k: None if t is None else t.to(device) for k, t in inputs.items()}
     if op is causal_conv1d_step or "state" in inputs:
         ours, theirs = op(**here, engine="triton"), op(**double(here), engine="reference")
+        name = "tail" if op is causal_conv1d_step else "state"
+        here[name] = here[name].clone()
+        y, new = op(**here, into=here[name], engine="triton")
+        assert new is here[name]
+        assert torch.equal(y, ours[0]), "a step in place gives other values"
+        assert torch.equal(new, ours[1]), "a step in place gives another state"
         return {f"out{i}": relative_error(a, b) for i, (a, b) in enumerate(zip(ours, theirs, strict=True))}
     ours = run(partial(op, engine="triton"), here)
     again = run(partial(op, engine="triton"), here)

@@ -8,6 +8,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+from dnamamba.bench.triton_exponentials import exponential_kernel
 from dnamamba.kernels import triton_conv, triton_cross_entropy, triton_embedding, triton_norm, triton_step
 
 POINTERS = {"reset_ptr": "*u8", "target_ptr": "*i64", "tail_ptr": "*bf16", "token_ptr": "*u8", "dtail_ptr": "*bf16"}
@@ -77,6 +78,7 @@ def _cases() -> Iterator[tuple[str, ASTSource, int]]:
     yield "step bare", _source(triton_step.step_kernel, step | {"SOFTPLUS": False}, ("D_ptr", "z_ptr", "bias_ptr")), 1
     conv_step = {"D": 200, "W": 4, "SILU": True, "BLOCK_D": triton_step.BLOCK_D}
     yield "conv step", _source(triton_step.conv_step_kernel, conv_step), 1
+    yield "exponentials alone", _source(exponential_kernel, {"BLOCK": 1024}), 4
 
 
 if __name__ == "__main__":

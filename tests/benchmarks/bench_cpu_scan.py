@@ -5,28 +5,21 @@ D and gate. Rivals run on a shorter piece, which favours them: their memory is w
 """
 
 import argparse
-import datetime
-import json
-import os
 import platform
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
-import numba
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dnamamba.bench.cpu_exponentials import exponentials_a_second
+from dnamamba.bench.results import ResultLines
 from dnamamba.kernels import reference, selective_scan
-from dnamamba.kernels.cpu_jobs import LANES
-from dnamamba.kernels.cpu_math import exp2
-from dnamamba.kernels.cpu_threads import run_tasks
-from dnamamba.kernels.cpu_vector import broadcast, load, store
 
 CHANNELS, STATES = 256, 16
 Inputs = dict[str, Tensor]
@@ -126,62 +119,27 @@ def rates(scan: Callable[..., Tensor], length: int, repeats: int) -> tuple[float
     return work / statistics.median(forward), work / statistics.median(both)
 
 
-@numba.njit(nogil=True)
-def _exponentials(job: int, task: int, scratch: int) -> None:
-    a, b, c, d = broadcast(0.0), broadcast(0.0), broadcast(0.0), broadcast(0.0)
-    for _ in range(job):
-        for i in range(0, 64 * LANES, 4 * LANES):
-            a, b = a + exp2(load(scratch, i)), b + exp2(load(scratch, i + LANES))
-            c, d = c + exp2(load(scratch, i + 2 * LANES)), d + exp2(load(scratch, i + 3 * LANES))
-    store(scratch, 0, a + b)
-    store(scratch, LANES, c + d)
-
-
-def exponential_limit(rounds: int = 20_000) -> float:
-    """Step-channels a second if nothing but the 16 exponentials were computed, on all of torch's threads."""
-    tasks, best = torch.get_num_threads(), float("inf")
-    for _ in range(8):
-        start = time.perf_counter()
-        run_tasks(_exponentials, rounds, tasks, 64 * LANES)
-        best = min(best, time.perf_counter() - start)
-    return tasks * rounds * 64 * LANES / STATES / best / 1e6
-
-
-def _commit() -> str:
-    root = Path(__file__).parent
-    return subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=root, capture_output=True, text=True, check=False
-    ).stdout.strip()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, metavar="FILE", help="append one JSON object a line")
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--no-rivals", action="store_true")
     options = parser.parse_args()
-    limit = exponential_limit()
+    limit = exponentials_a_second() / STATES / 1e6
     print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     print(f"limit by exponentials alone: {limit:.0f} M step-channels/s")
     others = {} if options.no_rivals else {n: rates(scan, L, 2) for n, (scan, L) in rivals().items()}
-    lines = []
+    lines = ResultLines("cpu_scan", options.json, "cpu")
     for length in (16_384, 131_072):
         ours = rates(selective_scan, length, options.repeats if length < 100_000 else 3)
         for i, metric in enumerate(("forward", "forward + backward")):
             print(f"1x{CHANNELS}x{length:<7} {metric:<19} ours {ours[i]:7.1f}", end="")
             print("".join(f"   {name} {rate[i]:.2f}" for name, rate in others.items()))
-            lines.append({
-                "bench": "cpu_scan", "case": f"1x{CHANNELS}x{length} float32 {metric}", "metric": "steps_per_s",
-                "unit": "million step-channels/s", "ours": round(ours[i], 1),
-                "rivals": {name: round(rate[i], 3) for name, rate in others.items()},
-                "limit": round(limit, 1), "limit_is": "16 polynomial exponentials a step-channel, nothing else",
-                "device": f"{os.cpu_count()} cores {platform.machine()}, {torch.get_num_threads()} threads",
-                "python": platform.python_version(), "torch": torch.__version__, "triton": None,
-                "commit": _commit(), "date": datetime.date.today().isoformat(),
-            })  # fmt: skip
-    if options.json:
-        with options.json.open("a") as out:
-            out.writelines(json.dumps(line) + "\n" for line in lines)
+            lines.write(
+                f"1x{CHANNELS}x{length} float32 {metric}", "steps_per_s", "million step-channels/s", ours[i],
+                {name: rate[i] for name, rate in others.items()},
+                limit, "16 polynomial exponentials a step-channel, nothing else",
+            )  # fmt: skip
 
 
 if __name__ == "__main__":

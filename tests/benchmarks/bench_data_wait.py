@@ -15,9 +15,9 @@ from pathlib import Path
 
 import torch
 from bench_loader import contig
-from result_lines import ResultLines
 
 from dnamamba import curriculum_run, pretrain
+from dnamamba.bench.results import ResultLines
 from dnamamba.config import format_size
 from dnamamba.corpus import Corpus, open_corpus
 from dnamamba.curriculum import CurriculumConfig, Stage

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from result_lines import ResultLines
 
+from dnamamba.bench.results import ResultLines
 from dnamamba.corpus import Corpus, open_corpus
 from dnamamba.curriculum import CurriculumConfig, Stage
 from dnamamba.data import TrainingData

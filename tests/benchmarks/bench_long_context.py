@@ -17,9 +17,10 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from bench_train_step import PUBLISHED, numbers
-from result_lines import ResultLines
+from bench_train_step import PUBLISHED
 
+from dnamamba.bench.results import ResultLines
+from dnamamba.bench.training import read_case
 from dnamamba.memory import MemoryPlan, Portion, plan_memory
 from dnamamba.model import MambaLM, ModelConfig
 from dnamamba.model.sliced import sliced_step
@@ -35,12 +36,12 @@ def default_cases() -> list[str]:
     cases = [case for case in PUBLISHED if case.split()[0] in MODELS]
     for model in MODELS:
         cases += [f"{model} {max(1, TOKENS >> power)}x{1 << power}" for power in POWERS]
-    return sorted(set(cases), key=lambda case: (MODELS.index(case.split()[0]), numbers(case)[3], numbers(case)[2]))
+    return sorted(set(cases), key=lambda case: (MODELS.index(case.split()[0]), read_case(case)[3], read_case(case)[2]))
 
 
 def build(case: str, device: str, recompute: str) -> tuple[MambaLM, torch.optim.Optimizer]:
     """Our model and its optimiser."""
-    width, blocks, *_ = numbers(case)
+    width, blocks, *_ = read_case(case)
     torch.manual_seed(0)
     model = MambaLM(ModelConfig(d_model=width, n_layers=blocks)).to(device)
     model.recompute = recompute
@@ -64,7 +65,7 @@ def step_of(
     model: MambaLM, optimiser: torch.optim.Optimizer, case: str, portion: Portion, say: bool
 ) -> Callable[[], tuple[float, float]]:
     """A function that trains one step and returns the mean loss and the gradient's norm."""
-    _, _, batch, length = numbers(case)
+    _, _, batch, length = read_case(case)
     device = model.device
     letters = torch.randint(0, 4, (batch, length + 1), dtype=torch.uint8, device=device)  # a byte a base, whole
     autocast = torch.bfloat16 if device.type == "cuda" else None
@@ -110,7 +111,7 @@ def measure(step: Callable[[], tuple[float, float]], device: str, steps: int, wa
 
 def choose(model: MambaLM, case: str, memory: str | float, slice_length: int | None) -> Portion:
     """The training's own plan for a case, or a slice length that was asked for."""
-    _, _, batch, length = numbers(case)
+    _, _, batch, length = read_case(case)
     if slice_length is not None:
         return Portion(min(batch, max(1, slice_length // length)), min(length, slice_length))
     autocast = torch.bfloat16 if model.device.type == "cuda" else None
@@ -119,7 +120,7 @@ def choose(model: MambaLM, case: str, memory: str | float, slice_length: int | N
 
 
 def run_case(case: str, memory: str | float, wish: argparse.Namespace, lines: ResultLines) -> None:
-    _, _, batch, length = numbers(case)
+    _, _, batch, length = read_case(case)
     tokens = batch * length
     model, optimiser = build(case, wish.device, wish.recompute)
     portion = choose(model, case, memory, wish.slice)

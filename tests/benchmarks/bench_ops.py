@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from result_lines import ResultLines
 from torch import Tensor
 from triton.testing import do_bench
 
+from dnamamba.bench.limits import bandwidth
+from dnamamba.bench.results import ResultLines
 from dnamamba.kernels import triton_conv, triton_cross_entropy, triton_embedding, triton_norm
 from dnamamba.kernels import weight_gradient as parts_of
 
@@ -29,13 +30,6 @@ Op = tuple[str, Callable[[], Any], int]
 
 def median(run: Callable[[], Any]) -> float:
     return float(do_bench(run, warmup=10, rep=50, return_mode="median"))
-
-
-def bandwidth() -> float:
-    """Bytes a second that a large copy moves, reads and writes together."""
-    a = torch.empty(2**31, dtype=torch.uint8, device="cuda")
-    b = torch.empty_like(a)
-    return 2 * a.numel() / median(lambda: b.copy_(a)) * 1e3
 
 
 def nbytes(*tensors: Tensor) -> int:
@@ -154,7 +148,7 @@ def main() -> None:
     parser.add_argument("--cases", nargs="+", default=["128 1x1048576", "256 1x1048576"], help="as '128 1x1048576'")
     parser.add_argument("--json", type=Path, help="append result lines to this file")
     wish = parser.parse_args()
-    speed = bandwidth()
+    speed = bandwidth("cuda")
     print(torch.cuda.get_device_name(), "torch", torch.__version__, f"copies at {speed / 1e12:.2f} TB/s, median ms")
     lines = ResultLines("ops", wish.json, "cuda")
     for case in wish.cases:

@@ -14,8 +14,8 @@ from statistics import median
 
 import torch
 import torch.distributed as dist
-from result_lines import ResultLines
 
+from dnamamba.bench.results import ResultLines
 from dnamamba.model import MambaLM, ModelConfig
 from dnamamba.parallel import piece_of, sharing
 from dnamamba.parallel.launch import Launch

@@ -9,17 +9,16 @@ installed, it runs here too. Bytes a token: the allocator's peak over a step, we
 """
 
 import argparse
-import re
-import time
 from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
-from statistics import median
 
 import torch
-from result_lines import ResultLines
 from torch.profiler import ProfilerActivity, profile
 
-from dnamamba.model import MambaLM, ModelConfig
+from dnamamba.bench.results import ResultLines
+from dnamamba.bench.training import MODES, draw_batch, measure_step, read_case, training_step
 
 # Case: mamba-ssm's tokens a second and bytes a token, one H200.
 PUBLISHED = {
@@ -45,59 +44,18 @@ PUBLISHED = {
     "512x12 1x262144": (0.58e6, 134_783),
 }
 DEFAULT = ["128x6 1x1048576", "128x6 32x32768", "128x6 1024x1024", "256x8 1x1048576", "256x8 32x32768"]
-MODES = {"fast": "cheap", "lean": "all", "none": "none", "plain": "none"}
-"""What the backward computes again; plain is the path without a plan, autograd keeping what it likes."""
 
 
-def numbers(case: str) -> tuple[int, ...]:
-    """Width, blocks, batch, length."""
-    found = re.fullmatch(r"(\d+)x(\d+) (\d+)x(\d+)", case)
-    if found is None:
-        raise SystemExit(f"case {case!r}: want width x blocks, batch x length, as in '128x6 1x1048576'")
-    return tuple(map(int, found.groups()))
+def their_step(case: str) -> Callable[[], None]:
+    """The same of mamba-ssm."""
+    from mamba_ssm.models.config_mamba import MambaConfig
+    from mamba_ssm.models.mixer_seq_simple import MambaLMHeadModel
 
-
-def draw(case: str, device: str) -> dict[str, torch.Tensor]:
-    """Random letters, each target the next token."""
-    _, _, batch, length = numbers(case)
-    stream = torch.randint(0, 4, (batch, length + 1), device=device)
-    return {"tokens": stream[:, :-1].to(torch.uint8), "targets": stream[:, 1:].contiguous()}
-
-
-def our_step(case: str, mode: str, device: str) -> Callable[[], None]:
-    """A function that trains one step of our model."""
-    width, blocks, *_ = numbers(case)
-    torch.manual_seed(0)
-    model = MambaLM(ModelConfig(d_model=width, n_layers=blocks)).to(device)
-    model.recompute = MODES[mode]
-    if mode == "plain":
-        for layer in model.backbone.layers:
-            layer.forward = lambda *inputs, layer=layer: layer.plain(*inputs[:4])
-    optimiser = torch.optim.AdamW(model.parameter_groups(0.1), lr=1e-4, fused=True)
-    batch = draw(case, device)
-
-    def step() -> None:
-        with torch.autocast(device, torch.bfloat16):
-            loss, count, _ = model.loss(batch)
-        (loss / count).backward()
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-
-    return step
-
-
-def their_step(case: str) -> Callable[[], None] | None:
-    """The same of mamba-ssm, None where it is not installed."""
-    try:
-        from mamba_ssm.models.config_mamba import MambaConfig
-        from mamba_ssm.models.mixer_seq_simple import MambaLMHeadModel
-    except ImportError:
-        return None
-    width, blocks, *_ = numbers(case)
-    config = MambaConfig(d_model=width, n_layer=blocks, vocab_size=16, pad_vocab_size_multiple=16)
+    shape = read_case(case)
+    config = MambaConfig(d_model=shape.width, n_layer=shape.blocks, vocab_size=16, pad_vocab_size_multiple=16)
     model = MambaLMHeadModel(config, device="cuda")
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
-    batch = draw(case, "cuda")
+    batch = draw_batch(shape, "cuda")
     tokens = batch["tokens"].long()
 
     def step() -> None:
@@ -108,24 +66,6 @@ def their_step(case: str) -> Callable[[], None] | None:
         optimiser.zero_grad(set_to_none=True)
 
     return step
-
-
-def measure(step: Callable[[], None], device: str, steps: int) -> tuple[float, int]:
-    """Median seconds of a step, and the peak of allocated bytes (0 on the CPU)."""
-    cuda = device == "cuda"
-    for _ in range(2):
-        step()
-    if cuda:
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-    seconds = []
-    for _ in range(steps):
-        began = time.perf_counter()
-        step()
-        if cuda:
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - began)
-    return median(seconds), torch.cuda.max_memory_allocated() if cuda else 0
 
 
 def print_profile(step: Callable[[], None], device: str, rows: int = 45, steps: int = 2) -> None:
@@ -165,7 +105,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", nargs="+", default=DEFAULT, help="as '128x6 1x1048576'")
     parser.add_argument("--mode", choices=MODES, nargs="+", default=["fast"], help="what the backward computes again")
-    parser.add_argument("--steps", type=int, default=5, help="timed steps a case, after two that are not")
     parser.add_argument("--json", type=Path, help="append result lines to this file")
     parser.add_argument("--profile", action="store_true", help="print where the time of a step goes")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
@@ -177,22 +116,21 @@ def main() -> None:
     )
     lines = ResultLines("train_step", wish.json, device)
     for case in wish.cases:
-        _, _, batch, length = numbers(case)
-        tokens = batch * length
+        shape = read_case(case)
+        tokens = shape.batch * shape.length
         published = PUBLISHED.get(case)
         rivals = {"mamba-ssm published": published} if published else {}
-        if device == "cuda" and (theirs := their_step(case)):
-            seconds, peak = measure(theirs, device, wish.steps)
+        if device == "cuda" and find_spec("mamba_ssm"):
+            seconds, peak = measure_step(partial(their_step, case), device)
             rivals["mamba-ssm"] = (tokens / seconds, round(peak / tokens))
-            del theirs
             torch.cuda.empty_cache()
         for mode in wish.mode:
-            step = our_step(case, mode, device)
-            seconds, peak = measure(step, device, wish.steps)
+            build = partial(training_step, case, mode, device, torch.bfloat16)
+            seconds, peak = measure_step(build, device)
             beside = "   ".join(f"{name}: {rate / 1e6:.2f}, {size:,}" for name, (rate, size) in rivals.items())
             rate = tokens / seconds
             print(
-                f"{case:20} {mode:5} {seconds * 1e3:9.2f} {rate / 1e6:11.3f} {peak / tokens:12,.0f}   {beside}",
+                f"{case:20} {mode:5} {seconds * 1e3:9.2f} {rate / 1e6:11.3f} {(peak or 0) / tokens:12,.0f}   {beside}",
                 flush=True,
             )
             name = case if mode == "fast" else f"{case} {mode}"
@@ -200,8 +138,7 @@ def main() -> None:
             if peak:
                 lines.write(name, "bytes_per_token", "bytes", peak / tokens, {k: v[1] for k, v in rivals.items()})
             if wish.profile:
-                print_profile(step, device)
-            del step
+                print_profile(build(), device)
             if device == "cuda":
                 torch.cuda.empty_cache()
 

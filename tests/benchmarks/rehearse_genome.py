@@ -23,8 +23,8 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from result_lines import ResultLines
 
+from dnamamba.bench.results import ResultLines
 from dnamamba.pipelines.manifest import load_manifest
 from dnamamba.pipelines.store import open_store
 
