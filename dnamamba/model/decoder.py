@@ -70,7 +70,9 @@ class Decoder:
             InputError: a model with another mixer, or one that does not select all of dt, B and C.
         """
         if model.config.mixer != "mamba" or model.config.selective != SELECTIVE:
-            raise InputError("a Decoder steps through the mixer mamba with dt, B and C selected; call this model itself")
+            raise InputError(
+                "a Decoder steps through the mixer mamba with dt, B and C selected; call this model itself"
+            )
         self.config = model.config
         weight = model.backbone.embedding.weight
         self._dtype = weight.dtype if dtype is None else dtype
