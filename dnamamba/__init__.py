@@ -7,12 +7,16 @@ if TYPE_CHECKING:
     from dnamamba.kernels import selective_scan as selective_scan
     from dnamamba.model_directory import load as load
     from dnamamba.pipelines.store import open_store as open_store
+    from dnamamba.scoring.scorer import VariantScorer as VariantScorer
+    from dnamamba.scoring.types import VariantScore as VariantScore
     from dnamamba.species.classifier import load_classifier as load_classifier
     from dnamamba.tensors import to_torch as to_torch
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "VariantScore": "dnamamba.scoring.types",
+    "VariantScorer": "dnamamba.scoring.scorer",
     "load": "dnamamba.model_directory",
     "load_classifier": "dnamamba.species.classifier",
     "open_store": "dnamamba.pipelines.store",
@@ -20,7 +24,16 @@ _HOME = {
     "to_torch": "dnamamba.tensors",
 }
 
-__all__ = ["__version__", "load", "load_classifier", "open_store", "selective_scan", "to_torch"]
+__all__ = [
+    "VariantScore",
+    "VariantScorer",
+    "__version__",
+    "load",
+    "load_classifier",
+    "open_store",
+    "selective_scan",
+    "to_torch",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -38,6 +38,11 @@ def borders_shape(B: int, L: int, D: int, N: int) -> tuple[int, ...]:
     return B, -(-L // CHUNK), -(-D // LANES), _up(N, BLOCK), LANES
 
 
+def border_states(borders: Tensor, blocks: Tensor, channels: int, states: int) -> Tensor:
+    """States before steps 64 * `blocks`, [B, n, D, N], out of the borders that the forward returned."""
+    return _from_blocks(borders[:, blocks], channels, states)
+
+
 def _rows(tensor: Tensor) -> Tensor:
     """float32 whose last axis is dense; other strides are free."""
     tensor = tensor.detach().to(torch.float32)

@@ -28,6 +28,11 @@ def borders_shape(B: int, L: int, D: int, N: int) -> tuple[int, int, int, int]:
     return B, -(-L // plan.BLOCK), N, D
 
 
+def border_states(borders: Tensor, blocks: Tensor, channels: int, states: int) -> Tensor:
+    """States before steps 64 * `blocks`, [B, n, D, N], out of the borders that the forward returned."""
+    return borders[:, blocks].transpose(2, 3)
+
+
 def _has_ptx(x: Tensor) -> bool:
     """Whether kernels on this tensor are compiled by NVIDIA's tools: they know prefetches and register limits."""
     return x.is_cuda and torch.version.hip is None

@@ -1,6 +1,8 @@
 """The Mamba-1 mixer: two branches, one through convolution and selective scan, the other its gate."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +21,15 @@ from dnamamba.model.init import (
     fill_decay,
 )
 from dnamamba.model.state import LayerState
+
+
+class MixerOps(NamedTuple):
+    """What a mixer runs along the sequence, where it is to do more than mix."""
+
+    convolve: Callable[..., Any]
+    """Called as `causal_conv1d` with `return_tail`."""
+    scan: Callable[..., Any]
+    """Called as `selective_scan` with `return_final_state`."""
 
 
 class MambaMixer(nn.Module):
@@ -71,20 +82,21 @@ class MambaMixer(nn.Module):
         nn.init.ones_(self.D)
         draw_output(self.out_proj.weight, self.config.n_layers)
 
-    def forward(self, u: Tensor, state: LayerState | None, reset: Tensor | None) -> tuple[Tensor, LayerState]:
+    def forward(
+        self, u: Tensor, state: LayerState | None, reset: Tensor | None, ops: MixerOps | None = None
+    ) -> tuple[Tensor, LayerState]:
         """Mix a piece of the sequence.
 
         Args:
             u: input, [B, L, d_model], L >= 1.
             state: what came before the piece; None is the start of a sequence.
             reset: [B, L] bool, True where a new sequence starts; None where none does.
+            ops: convolution and scan to run instead of the kernels' own.
 
         Returns:
             Output [B, L, d_model], in the dtype of the matrix work, and the state after the piece.
         """
-        relay = self.relay
-        convolve = partial(relayed_conv1d, relay) if relay else partial(causal_conv1d, return_tail=True)
-        scan = partial(relayed_scan, relay) if relay else partial(selective_scan, return_final_state=True)
+        convolve, scan = ops or self._ops()
         # Two products, not the halves of one: its backward would first have to copy dx and dz into one buffer.
         to_x, to_z = self.in_proj.weight.chunk(2)
         x, z = F.linear(u, to_x), F.linear(u, to_z)  # [B, L, d_inner] each
@@ -121,3 +133,8 @@ class MambaMixer(nn.Module):
         if "dt" in made:
             return F.linear(made["dt"], self.dt_proj.weight), self.dt_proj.bias, B, C
         return x.new_zeros(x.shape[2]).expand(x.shape), self.dt_bias, B, C
+
+    def _ops(self) -> MixerOps:
+        if self.relay:
+            return MixerOps(partial(relayed_conv1d, self.relay), partial(relayed_scan, self.relay))
+        return MixerOps(partial(causal_conv1d, return_tail=True), partial(selective_scan, return_final_state=True))

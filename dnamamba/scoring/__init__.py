@@ -1,0 +1,12 @@
+"""Scoring variants: shared streams over the reference, states forked at each variant.
+
+types.py        what a score is
+strand.py       one strand of a contig as tokens, and the grid its streams start on
+fork.py         one haplotype as a strand reads it, against the reference
+passes.py       forward passes: tokens in, log-probabilities of the letters out
+stream.py       one pass over the reference; its states and log-probabilities are kept as long as a fork needs them
+rows.py         many forks, run on together from the states they start from
+scorer.py       `VariantScorer`
+naive.py        the same score from two whole windows: the reference of all this
+calibration.py  where a score stands among those of random variants
+"""

@@ -1,0 +1,195 @@
+"""Many forks run on together: each a row that starts from a state of the stream and reads prefix, alleles, horizon.
+
+A row starts at the place on the grid at or before its fork, so that up to 63 reference bases are read again; a state at
+every base would be 4,000 times the bytes of the base. A pass takes rows of any length, and a row's state does not move
+past its end. Where a fork may end early, its row is cut where the reference's own state is kept, and the two compared.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dnamamba.model import ModelState
+from dnamamba.model.reading import GRID
+from dnamamba.pipelines.alphabet import DNA
+from dnamamba.scoring.fork import Fork
+from dnamamba.scoring.passes import LETTERS, Passes
+from dnamamba.scoring.strand import Tokens
+from dnamamba.scoring.track import Track
+
+FIRST_CHECK = 64
+"""Bases of the horizon that are read at least before the first comparison."""
+NEXT_CHECK = 128
+"""Bases to the second; each further one is as far again as all before it."""
+SAME_STATE = 1e-4
+"""Relative difference of a channel's state, the worst of all blocks and channels, below which two states are one."""
+SAME_SCORE = 2e-4
+"""Nats: what a fork may still move by the rate of its last bases, for it to end."""
+_FLOOR = 1e-3  # of the block's mean: channels whose state is smaller are compared against this
+_LONGEST_PIECE = 2**14  # tokens of a row in one pass
+
+ALLELE, SHARED = 1, 2
+_PAD = np.uint8(DNA.start)  # no letter: it is never counted
+
+
+@dataclass(slots=True, eq=False)
+class Row:
+    """A fork on its way. `cuts` are numbers of tokens read."""
+
+    fork: Fork
+    cell: int
+    """Where it starts, in units of GRID inputs of the stream."""
+    tokens: Tokens
+    """All that it reads, and the last target: [n + 1]."""
+    kinds: NDArray[np.uint8]
+    """What each target is part of: ALLELE, SHARED or, in the prefix and where no letter is counted, 0. [n]"""
+    same: NDArray[np.int64]
+    """The base of the stream that is each target's own, for SHARED; [n]"""
+    cuts: list[int]
+    """Where pieces end, the last one at n."""
+    checks: dict[int, int]
+    """Cut -> place on the grid where the reference's state can be compared."""
+    allele: float = 0.0
+    """Sum over the alternate letters, nats."""
+    letters: int = 0
+    """Alternate letters counted."""
+    shared: float = 0.0
+    """Sum over the reference bases read after the fork, alternate less reference, nats."""
+    drift: float = 0.0
+    """Mean of the absolute differences over the last piece, nats a base."""
+
+
+def check_cells(fork: Fork, start: int) -> list[int]:
+    """Places on the stream's grid where the fork may be compared with the reference, rising.
+
+    Args:
+        start: first base of the stream.
+    """
+    after = fork.end - start + 1  # the input that follows the alleles
+    first = -(-(after + FIRST_CHECK) // GRID)
+    cells, step = [], NEXT_CHECK // GRID
+    cell = first
+    while cell * GRID < after + fork.horizon - 1:
+        cells.append(cell)
+        cell += step
+        step = cell - first
+    return cells
+
+
+def make_row(fork: Fork, start: int, track: Track, early_stop: bool) -> Row:
+    """Lay out a fork of the stream that starts at base `start`; all that it reads must be in `track`."""
+    at, after = fork.start - start, fork.end - start + 1
+    cell = at // GRID
+    prefix = track.inputs(cell * GRID, at + 1)
+    tokens = np.concatenate([prefix, fork.tokens, track.inputs(after, after + fork.horizon)])
+    n, lead, alt = len(tokens) - 1, len(prefix) - 1, len(fork.tokens)
+    kinds = np.zeros(n, np.uint8)
+    kinds[lead:] = SHARED
+    kinds[lead : lead + alt][fork.own] = ALLELE
+    kinds[tokens[1:] >= LETTERS] = 0
+    same = np.zeros(n, np.int64)
+    same[lead + alt :] = np.arange(after - 1, after - 1 + fork.horizon)
+    if not fork.own.all():
+        same[lead : lead + alt][~fork.own] = _between(fork, start)
+    checks = {}
+    if early_stop:
+        moved = len(prefix) + alt - after  # from an input of the stream to the row's own count of tokens read
+        checks = {moved + place * GRID: place for place in check_cells(fork, start)}
+    return Row(fork, cell, tokens, kinds, same, _cuts(n, sorted(checks)), checks)
+
+
+def _between(fork: Fork, start: int) -> NDArray[np.int64]:
+    """Bases of the stream between the variants of a haplotype."""
+    gaps = [np.arange(end - start, next_start - start) for (_, end), (next_start, _) in pairwise(fork.spans)]
+    return np.concatenate(gaps)
+
+
+def _cuts(n: int, checks: list[int]) -> list[int]:
+    cuts = []
+    for begin, end in pairwise([0, *checks, n]):
+        cuts += [*range(begin + _LONGEST_PIECE, end, _LONGEST_PIECE), end]
+    return cuts if n else []
+
+
+def run_rows(passes: Passes, rows: Sequence[Row], track: Track) -> None:
+    """Read rows to their ends, or to where they may stop; fills in `allele`, `letters` and `shared` of each."""
+    waiting = sorted((row for row in rows if row.cuts), key=_widest)
+    while waiting:
+        count = max(1, passes.batch_tokens // _widest(waiting[-1]))
+        batch, waiting = waiting[-count:], waiting[:-count]
+        _run_batch(passes, batch, track)
+
+
+def _widest(row: Row) -> int:
+    return max(end - begin for begin, end in pairwise([0, *row.cuts]))
+
+
+def _run_batch(passes: Passes, rows: list[Row], track: Track) -> None:
+    state = track.states(np.array([row.cell for row in rows], np.int64))
+    read, piece = [0] * len(rows), 0
+    while rows:
+        ends = [row.cuts[piece] for row in rows]
+        state = _run_piece(passes, rows, read, ends, state, track)
+        piece += 1
+        going = [i for i, row in enumerate(rows) if piece < len(row.cuts)]
+        checked = [i for i in going if ends[i] in rows[i].checks]
+        if checked:
+            done = _converged(rows, ends, checked, state, track)
+            going = [i for i in going if i not in done]
+        if len(going) < len(rows):
+            state = state.index(torch.tensor(going, dtype=torch.int64, device=passes.device))
+        rows, read = [rows[i] for i in going], [ends[i] for i in going]
+
+
+def _run_piece(
+    passes: Passes, rows: list[Row], read: list[int], ends: list[int], state: ModelState, track: Track
+) -> ModelState:
+    """Read tokens [read, ends) of each row and add up what they say."""
+    lengths = np.subtract(ends, read)
+    shape = len(rows), int(lengths.max())
+    tokens, targets = np.full(shape, _PAD, np.uint8), np.full(shape, _PAD, np.uint8)
+    kinds, same = np.zeros(shape, np.uint8), np.zeros(shape, np.int64)
+    for i, row in enumerate(rows):
+        begin, end, count = read[i], ends[i], lengths[i]
+        tokens[i, :count] = row.tokens[begin:end]
+        targets[i, :count] = row.tokens[begin + 1 : end + 1]
+        kinds[i, :count] = row.kinds[begin:end]
+        same[i, :count] = row.same[begin:end]
+    even = bool((lengths == shape[1]).all())
+    found = passes(tokens, targets, state, lengths=None if even else lengths)
+    # Selected, not multiplied by 0: nothing of a pad or a prefix can come into a sum.
+    alleles = np.where(kinds == ALLELE, found.log_p, 0.0)
+    shared = kinds == SHARED
+    moved = np.where(shared, found.log_p - track.log_p_at(np.where(shared, same, track.first)), 0.0)
+    for i, row in enumerate(rows):
+        row.allele += float(alleles[i].sum())
+        row.letters += int(np.count_nonzero(kinds[i] == ALLELE))
+        row.shared += float(moved[i].sum())
+        row.drift = float(np.abs(moved[i, max(lengths[i] - FIRST_CHECK, 0) : lengths[i]]).sum()) / FIRST_CHECK
+    return found.state
+
+
+def _converged(rows: list[Row], ends: list[int], checked: list[int], state: ModelState, track: Track) -> set[int]:
+    """Which of the rows `checked` need not be read on: their state is the reference's, and so are their last bases."""
+    still = [i for i in checked if rows[i].drift * (rows[i].cuts[-1] - ends[i]) < SAME_SCORE]
+    if not still:
+        return set()
+    theirs = track.states(np.array([rows[i].checks[ends[i]] for i in still], np.int64))
+    ours = state.index(torch.tensor(still, dtype=torch.int64, device=state.layers[0].ssm.device))
+    difference = relative_difference(ours, theirs).cpu().numpy()
+    return {i for i, far in zip(still, difference, strict=True) if far < SAME_STATE}
+
+
+def relative_difference(one: ModelState, other: ModelState) -> torch.Tensor:
+    """The worst of all blocks and channels, [B]: the norm of the difference of a channel's state over its norm."""
+    worst = []
+    for a, b in zip(one.layers, other.layers, strict=True):
+        for x, y, axis in ((a.ssm, b.ssm, 2), (a.conv, b.conv, 1)):
+            size = y.norm(dim=axis)  # [B, D]
+            floor = _FLOOR * size.mean(1, keepdim=True) + torch.finfo(size.dtype).tiny
+            worst.append(((x - y).norm(dim=axis) / torch.maximum(size, floor)).amax(1))
+    return torch.stack(worst).amax(0)

@@ -1,0 +1,120 @@
+"""One pass over the reference from a stream's start: forks leave it where they must, and are compared with it.
+
+A segment after the other is read, the state handed on; states at the places where forks start (and may end) are kept.
+A fork is run as soon as the pass has read all reference bases that it needs, together with all others that are ready.
+What is in memory is a segment, the forks' states and the stretch between the oldest waiting fork and the pass: neither
+the stream's length nor the number of forks counts.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnamamba.model import ModelState
+from dnamamba.model.reading import GRID
+from dnamamba.pipelines.alphabet import DNA
+from dnamamba.scoring.fork import Fork
+from dnamamba.scoring.passes import LETTERS, Passes
+from dnamamba.scoring.rows import Row, check_cells, make_row, run_rows
+from dnamamba.scoring.strand import Strand, Tokens
+from dnamamba.scoring.track import Track
+from dnamamba.scoring.types import StrandParts
+
+
+def score_forks(
+    passes: Passes, strand: Strand, start: int, context: int | None, forks: Sequence[Fork], *, early_stop: bool
+) -> list[StrandParts]:
+    """Score the forks of one stream.
+
+    Args:
+        passes: the model.
+        strand: that is read.
+        start: first base of the stream.
+        context: bases of the stream, whose mean log-probability is the null of alleles that differ in length; None is
+            to the contig's end.
+        forks: all at or after `start`.
+        early_stop: end a fork where its state has come back to the reference's.
+
+    Returns:
+        Parts of the score, in the order of `forks`.
+    """
+    stop = strand.length if context is None else min(start + context, strand.length)
+    reach = max(fork.reach for fork in forks)
+    end = max(reach, stop) if any(fork.uneven for fork in forks) else reach  # the null wants the whole stream
+    waiting = sorted(range(len(forks)), key=lambda i: forks[i].start)
+    cells = _wanted_cells(forks, start, early_stop)
+    track, mean = Track(), _Mean()
+    state: ModelState | None = None
+    sums: dict[int, _Sums] = {}
+    for first in range(0, end - start, passes.segment):
+        last = min(first + passes.segment, end - start)
+        inputs = _inputs(strand, start, first, last)
+        here = cells[np.searchsorted(cells, first // GRID) : np.searchsorted(cells, -(-last // GRID))]
+        found = passes(inputs[None, :-1], inputs[None, 1:], state, keep=here - first // GRID)
+        state = found.state
+        track.append(inputs, found.log_p[0], here, found.kept)
+        mean.add(found.log_p[0], inputs[1:], stop - start - first)
+        ready = [i for i in waiting if forks[i].reach - start <= last]
+        rows = [make_row(forks[i], start, track, early_stop) for i in ready]
+        run_rows(passes, rows, track)
+        sums |= {i: _sums(row, start, track) for i, row in zip(ready, rows, strict=True)}
+        waiting = [i for i in waiting if i not in sums]
+        track.drop_before(min(((forks[i].start - start) // GRID for i in waiting), default=last // GRID))
+    return [
+        StrandParts(sums[i].allele - sums[i].letters * mean.value, sums[i].shared, fork.start - start, fork.horizon)
+        for i, fork in enumerate(forks)
+    ]
+
+
+class _Sums(NamedTuple):
+    """What a finished fork comes to, but for the null."""
+
+    allele: float
+    """Alternate letters less reference letters, nats."""
+    letters: int
+    """The same of their numbers."""
+    shared: float
+
+
+def _sums(row: Row, start: int, track: Track) -> _Sums:
+    spans = [(a - start, b - start) for a, b in row.fork.spans]
+    return _Sums(
+        row.allele - sum(track.sum(*span) for span in spans),
+        row.letters - sum(track.count(*span) for span in spans),
+        row.shared,
+    )
+
+
+class _Mean:
+    """The mean log-probability of a stream's bases."""
+
+    def __init__(self) -> None:
+        self._total, self._count = 0.0, 0
+
+    def add(self, log_p: NDArray[np.float64], targets: Tokens, limit: int) -> None:
+        """Take in a segment, of which the first `limit` bases belong to the stream; what follows is read for forks."""
+        limit = max(limit, 0)
+        self._total += float(log_p[:limit].sum())
+        self._count += int(np.count_nonzero(targets[:limit] < LETTERS))
+
+    @property
+    def value(self) -> float:
+        """Nats a base; 0 where the stream has nothing but N."""
+        return self._total / self._count if self._count else 0.0
+
+
+def _wanted_cells(forks: Sequence[Fork], start: int, early_stop: bool) -> NDArray[np.int64]:
+    """Places on the grid whose states are to be kept, rising."""
+    cells = {(fork.start - start) // GRID for fork in forks}
+    if early_stop:
+        cells.update(cell for fork in forks for cell in check_cells(fork, start))
+    return np.array(sorted(cells), np.int64)
+
+
+def _inputs(strand: Strand, start: int, first: int, last: int) -> Tokens:
+    """Inputs [first, last] of the stream from base `start` on: the start token, then its bases."""
+    if first:
+        return strand.tokens(start + first - 1, start + last)
+    return np.concatenate([np.array([DNA.start], np.uint8), strand.tokens(start, start + last)])
