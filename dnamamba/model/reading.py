@@ -79,7 +79,7 @@ def _read_in_pieces(
     if lengths is not None and bool((lengths != length).any()):
         features = backbone.norm_f.weight.new_zeros(batch, length, backbone.config.d_model)
         groups, order = [], []
-        for count in lengths.unique().tolist():
+        for count in torch.unique(lengths).tolist():
             rows = (lengths == count).nonzero()[:, 0]
             before = None if state is None else state.index(rows)
             reading = _read_in_pieces(backbone, tokens[rows, :count], before, blocks[:0], None)
