@@ -5,6 +5,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from types import TracebackType
 from typing import BinaryIO, cast
 
@@ -87,6 +88,17 @@ class ByteStream:
             text = self._gathered() if self.head().startswith(GZIP) else self._plain()
             self._chunks = text if self._part is None else self._part.cut(text)
         return self._chunks
+
+    def first_text(self) -> bytes:
+        """The start of the text, decompressed; b"" where there is none. Takes nothing away.
+
+        Raises:
+            DamagedStream, InputError: as `chunks`.
+        """
+        chunks = self.chunks()
+        first = next(chunks, b"")
+        self._chunks = chain([first], chunks)
+        return first
 
     def close(self) -> None:
         if self._handle is not sys.stdin.buffer:

@@ -32,6 +32,7 @@ class FastaFile:
         path: the file, or "-" for standard input.
         names: a contig's name is the header's "first-word", or the "full" header.
         rules: which letters are kept, dropped, replaced or refused.
+        repeats: a name may come again, as among reads; else it is an error, as in a genome.
         stream: an open pass over `path` that the first `contigs()` uses: a pipe cannot be opened twice.
     """
 
@@ -43,6 +44,7 @@ class FastaFile:
         *,
         names: Names = "first-word",
         rules: LetterRules | None = None,
+        repeats: bool = False,
         stream: ByteStream | None = None,
     ) -> None:
         if names not in ("first-word", "full"):
@@ -50,6 +52,7 @@ class FastaFile:
         self.path = os.fspath(path)
         self._names: Names = names
         self._rules = rules or LetterRules()
+        self._repeats = repeats
         self._stream = stream
         self._pipe = stream is not None and not stream.seekable
 
@@ -63,7 +66,7 @@ class FastaFile:
             raise InputError(f"{path_label(self.path)}: is a pipe and can be read only once; give a file")
         stream, self._stream = self._stream or ByteStream(self.path), None
         with stream:
-            yield from _Reader(stream, self._names, self._rules).contigs()
+            yield from _Reader(stream, self._names, self._rules, self._repeats).contigs()
 
 
 class FastaContig:
@@ -72,7 +75,9 @@ class FastaContig:
     length: None = None
     """Not known before the contig has been read."""
 
-    def __init__(self, name: str, description: str, at: int, blocks: Iterator[NDArray[np.uint8]]) -> None:
+    def __init__(
+        self, name: str, description: str, at: int, blocks: Iterator[NDArray[np.uint8]], where: "_Where"
+    ) -> None:
         self.name = name
         """First word of the header, or all of it."""
         self.description = description
@@ -80,6 +85,12 @@ class FastaContig:
         self.at = at
         """Where its header starts, in bytes of the text."""
         self._blocks: Iterator[NDArray[np.uint8]] | None = blocks
+        self._where = where
+
+    @property
+    def unknown(self) -> int:
+        """Letters, of those read so far, that are no nucleotide code and were read as N."""
+        return self._where.unknown
 
     def blocks(self) -> Iterator[NDArray[np.uint8]]:
         """The sequence as read-only uint8 arrays [at most 2 MiB], none empty; a contig without bases gives none.
@@ -105,12 +116,14 @@ class _Where:
     name: str | None = None
     letters: int = 0
     """Letters of the contig that lie before the text at hand."""
+    unknown: int = 0
+    """Those of them that were read as N because they are no nucleotide code."""
 
 
 class _Reader:
     """One pass over the text. `_text[_at:]` has been read from the stream and not used yet."""
 
-    def __init__(self, stream: ByteStream, names: Names, rules: LetterRules) -> None:
+    def __init__(self, stream: ByteStream, names: Names, rules: LetterRules, repeats: bool) -> None:
         self._stream = stream
         self._names = names
         self._rules = rules
@@ -121,7 +134,7 @@ class _Reader:
         self._next: dict[bytes, int] = {}  # of each sign, the place in _text that was found last
         self._line_start = True
         self._where = _Where()
-        self._seen = SeenNames()
+        self._seen = None if repeats else SeenNames()
 
     def contigs(self) -> Iterator[FastaContig]:
         self._find_first_header()
@@ -130,7 +143,7 @@ class _Reader:
             header = self._header()
             name, description = self._split(header)
             blocks = self._blocks()
-            contig = FastaContig(name, description, at, blocks)
+            contig = FastaContig(name, description, at, blocks, self._where)
             yield contig
             contig._pass()
             for _ in blocks:  # what was not asked for is still checked
@@ -224,20 +237,26 @@ class _Reader:
         if not name.isprintable():
             raise self._fail(f"the name holds control characters: {_shown(header)}; correct the header")
         self._where.name = name
-        before, same = self._seen.first(name, text, self._where.record)
+        if self._seen is not None:
+            self._note(self._seen, name, text)
+        return name, description
+
+    def _note(self, seen: SeenNames, name: str, text: str) -> None:
+        """Refuse a name that was there before."""
+        before, same = seen.first(name, text, self._where.record)
         if before != self._where.record:
             advice = "rename one" if same else "--names full tells them apart by their full headers"
             raise self._fail(f"the name of record {self._where.record:,} is that of record {before:,} too; {advice}")
-        return name, description
 
     def _blocks(self) -> Iterator[NDArray[np.uint8]]:
         for raw in self._sequence():
             try:
-                text, letters = self._rules.clean(raw)
+                text, letters, unknown = self._rules.clean(raw)
             except LetterError as error:
                 base = self._where.letters + len(raw[: error.index].translate(None, BLANKS)) + 1
                 raise self._fail(f"base {base:,}: {error.problem}") from error
             self._where.letters += letters
+            self._where.unknown += unknown
             if text:
                 yield np.frombuffer(text, np.uint8)
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from dnamamba.pipelines.alphabet import BASES, IUPAC
 
@@ -34,6 +34,17 @@ class LetterError(Exception):
         self.problem = problem
 
 
+class Cleaned(NamedTuple):
+    """What is left of raw text."""
+
+    text: bytes
+    """The letters that are kept."""
+    letters: int
+    """Letters that the source has there: more than are kept, when gaps are dropped."""
+    unknown: int = 0
+    """Letters that were read as N because they are no nucleotide code."""
+
+
 @dataclass(frozen=True)
 class LetterRules:
     """How sequence lines are read. The defaults keep A C G T N and IUPAC codes in their case and refuse the rest."""
@@ -51,14 +62,11 @@ class LetterRules:
         if self.unknown not in ("error", "N"):
             raise ValueError(f'unknown must be "error" or "N", got {self.unknown!r}')
 
-    def clean(self, raw: bytes) -> tuple[bytes, int]:
+    def clean(self, raw: bytes) -> Cleaned:
         """Take the sequence out of raw text: blanks and line breaks out, letters checked.
 
         Args:
             raw: sequence lines, or any part of them.
-
-        Returns:
-            The letters that are kept, and how many letters the source has there (more, when gaps are dropped).
 
         Raises:
             LetterError: the first byte that cannot be kept.
@@ -68,7 +76,7 @@ class LetterRules:
         if b"\r" in text:
             text = text.replace(b"\r", b"")
         if not text.translate(None, _DNA):
-            return text, len(text)
+            return Cleaned(text, len(text))
         refused = raw.translate(None, self._accepted)
         if refused:
             raise LetterError(raw.index(refused[:1]), _problem(refused[0], raw))
@@ -76,9 +84,8 @@ class LetterRules:
             bad = raw.translate(None, _DNA + BLANKS + GAPS)
             raise LetterError(raw.index(bad[:1]), _problem(bad[0], raw))
         text = raw.translate(self._table, BLANKS + GAPS if self.gaps == "drop" else BLANKS)
-        if self.gaps == "drop":
-            return text, len(text) + sum(raw.count(gap) for gap in GAPS)
-        return text, len(text)
+        gaps = sum(raw.count(gap) for gap in GAPS) if self.gaps == "drop" else 0
+        return Cleaned(text, len(text) + gaps, len(raw) - len(raw.translate(None, _REPLACEABLE)))
 
     @cached_property
     def _accepted(self) -> bytes:

@@ -312,6 +312,8 @@ class TwoBitContig:
 
     description = ""
     """A 2bit file has none."""
+    unknown = 0
+    """Letters that were no nucleotide code: the format holds none."""
 
     def __init__(self, file: TwoBitFile, name: str, length: int) -> None:
         self._file = file
@@ -326,7 +328,11 @@ class TwoBitContig:
             InputError: damaged N or mask blocks.
         """
         for start in range(0, self.length, BLOCK):
-            yield self._file.read(self.name, start, min(start + BLOCK, self.length))
+            yield self.read(start, min(start + BLOCK, self.length))
+
+    def read(self, start: int, end: int) -> NDArray[np.uint8]:
+        """Letters [start, end), 0-based, as `TwoBitFile.read`."""
+        return self._file.read(self.name, start, end)
 
 
 def _short(name: str) -> str:

@@ -1,0 +1,50 @@
+"""From logits at marked positions to calibrated posteriors and likelihoods, in float64 on the CPU."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnamamba.classify.passes import Marks
+from dnamamba.species.classifier_config import ClassifierConfig
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What the classifier makes of some rows at their marks."""
+
+    ends: Sequence[Sequence[int]]
+    """Of each row, after how many bases its marks are."""
+    probabilities: Floats
+    """[B, M, K], averaged over the strands; what lies past a row's own marks means nothing, here and below."""
+    nats_per_base: Floats
+    """Mean over the A/C/G/T of the strands, [B, M]; NaN where there is none."""
+    counted: NDArray[np.int64]
+    """A, C, G and T, [B, M]."""
+
+
+def form_opinion(marks: Marks, ends: Sequence[Sequence[int]], config: ClassifierConfig, strands: int) -> Opinion:
+    """Temperature, softmax, mean over the strands.
+
+    Args:
+        marks: of strands * B rows, all rows of the forward strand first.
+        ends: bases at each mark, a list for each of the B rows.
+        config: the classifier's, with its temperatures.
+        strands: 1 or 2. Probabilities are averaged, not logits: a strand that knows nothing cannot veto one that does.
+    """
+    logits, nats, counted = (values.numpy() for values in marks.wait())
+    divisor = np.ones((len(ends), logits.shape[1]))
+    temperature = lru_cache(config.temperature_at)
+    for row, own in zip(divisor, ends, strict=True):
+        row[: len(own)] = [temperature(max(1, end)) for end in own]
+    scaled = logits.reshape(strands, len(ends), *logits.shape[1:]).astype(np.float64) / divisor[..., None]
+    odds = np.exp(scaled - scaled.max(-1, keepdims=True))
+    probabilities = (odds / odds.sum(-1, keepdims=True)).mean(0)
+    number = counted.reshape(strands, len(ends), -1)
+    with np.errstate(invalid="ignore"):
+        per_base = nats.reshape(number.shape).sum(0) / number.sum(0)
+    return Opinion(ends, probabilities, per_base, number[0])

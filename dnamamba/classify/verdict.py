@@ -1,0 +1,55 @@
+"""What a classifier says of one piece of sequence after so many bases."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The posterior of one sequence, or window, after `bases` of it."""
+
+    name: str
+    start: int
+    """First base of the piece in its sequence, 0-based; 0 for a whole sequence."""
+    bases: int
+    """Bases of the piece that the verdict rests on."""
+    length: int | None
+    """Bases of the piece; None while a stream goes on."""
+    probabilities: Floats | None
+    """Of each class, [K], averaged over the strands that were read; None where the piece is too short to judge."""
+    nats_per_base: float
+    """Mean negative log-likelihood of the A/C/G/T among the bases under the language model; NaN where there is none."""
+    ambiguous: int
+    """Bases that are neither A, C, G nor T: N, IUPAC codes and what was read as N."""
+    unknown: int
+    """Letters of the sequence, as far as it was read, that are no nucleotide code and were read as N."""
+    unlike: bool
+    """The sequence costs more nats than (nearly all) sequences of the classes do: it is probably none of them."""
+    last: bool
+    """Nothing more comes of this piece."""
+    source: str = ""
+    """File the sequence comes from."""
+
+    @property
+    def entropy(self) -> float:
+        """Of the posterior, in bits: 0 is certain. NaN where there is none."""
+        if self.probabilities is None:
+            return float("nan")
+        p = self.probabilities
+        return float(-(p * np.log2(np.maximum(p, 1e-300))).sum())
+
+    @property
+    def confidence(self) -> float:
+        """Probability of the likeliest class; 0 where there is none."""
+        return 0.0 if self.probabilities is None else float(self.probabilities.max())
+
+    def call(self, classes: Sequence[str], min_confidence: float = 0.0) -> str | None:
+        """The likeliest class; None where none reaches `min_confidence`, or the piece was too short to judge."""
+        if self.probabilities is None or self.confidence < min_confidence:
+            return None
+        return classes[int(self.probabilities.argmax())]
