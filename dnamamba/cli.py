@@ -17,6 +17,7 @@ COMMANDS = {
     "genome": "Ingest, simulate, inspect, verify and export genomes.",
     "pretrain": "Pretrain a Mamba on genome stores, the context growing stage by stage.",
     "evaluate": "Held-out perplexity and bits a base of a model.",
+    "classify": "Call the species of reads, contigs and chromosomes.",
     "sweep": "What context, size and selection buy: tables, figures, one report.",
     "bench": "Speed and memory on this machine, beside attention and plain scans.",
 }

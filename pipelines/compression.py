@@ -90,15 +90,17 @@ class ByteStream:
         return self._chunks
 
     def first_text(self) -> bytes:
-        """The start of the text, decompressed; b"" where there is none. Takes nothing away.
+        """The start of the text, decompressed, at least 512 bytes unless there are fewer. Takes nothing away.
 
         Raises:
             DamagedStream, InputError: as `chunks`.
         """
         chunks = self.chunks()
-        first = next(chunks, b"")
-        self._chunks = chain([first], chunks)
-        return first
+        parts: list[bytes] = []
+        while sum(map(len, parts)) < 512 and (part := next(chunks, b"")):
+            parts.append(part)
+        self._chunks = chain(parts, chunks)
+        return b"".join(parts)
 
     def close(self) -> None:
         if self._handle is not sys.stdin.buffer:

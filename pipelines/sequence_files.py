@@ -1,7 +1,7 @@
 """Any file of sequences, as a stream: FASTA, FASTQ, gzip or bgzip, 2bit, a genome store, standard input.
 
-What a file holds is told by its content, never by its name. Unlike `pipelines.sources`, which reads genomes for a store,
-this takes reads as they come: names may repeat, and letters of no alphabet can be counted instead of refused.
+What a file holds is told by its content, never by its name. Unlike `pipelines.sources`, which reads genomes for a
+store, this takes reads as they come: names may repeat, and letters of no alphabet are counted instead of refused.
 """
 
 import os

@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import nan
+from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from dnamamba.classify.opinions import Opinion, form_opinion
-from dnamamba.classify.passes import Carry, Marks, Passes
+from dnamamba.classify.passes import Carry, Passes
 from dnamamba.classify.verdict import Verdict
 from dnamamba.species.classifier import Classifier
 from dnamamba.stream.batches import BatchPlan, make_batches, other_strand, pad
@@ -88,6 +89,7 @@ class Judge:
         bases, nats = opinion.ends[row][mark], float(opinion.nats_per_base[row, mark])
         return Verdict(
             name=piece.name,
+            classes=self._config.classes,
             start=piece.start,
             bases=bases,
             length=length,
@@ -103,9 +105,9 @@ class Judge:
     def too_short(self, piece: Piece) -> Verdict:
         """A verdict without a posterior."""
         return Verdict(
-            name=piece.name, start=piece.start, bases=0, length=len(piece.tokens), probabilities=None,
-            nats_per_base=nan, ambiguous=int((piece.tokens >= self._letters).sum()), unknown=piece.unknown,
-            unlike=False, last=True, source=piece.source,
+            name=piece.name, classes=self._config.classes, start=piece.start, bases=0, length=len(piece.tokens),
+            probabilities=None, nats_per_base=nan, ambiguous=int((piece.tokens >= self._letters).sum()),
+            unknown=piece.unknown, unlike=False, last=True, source=piece.source,
         )  # fmt: skip
 
     def _whole(self, rows: list[int], tokens: Tensor, lengths: Tensor, waiting: "_Waiting") -> None:
@@ -151,7 +153,8 @@ class Judge:
             size = step if sure is not None or self.judging.live else max(1, size // step) * step
         carry: Carry | None = None
         done = 0
-        for chunk, last in rechunk(blocks, size, ahead=not self.judging.live):
+        passing = _Counted(blocks)
+        for chunk, last in rechunk(passing, size, ahead=not self.judging.live):
             ends = self._ends(done, done + len(chunk), last)
             opinion, carry = self._chunk(chunk, carry, done, ends)
             done += len(chunk)
@@ -160,8 +163,7 @@ class Judge:
                 at_end = last and end == done
                 verdict = self.verdict(piece, opinion, 0, mark, done if at_end else None, at_end)
                 if sure is not None and not at_end and verdict.confidence >= sure:
-                    # What is left is read for its length alone.
-                    length = None if self.judging.live else done + sum(len(block) for block in blocks)
+                    length = None if self.judging.live else passing.read_to_end()
                     yield replace(verdict, length=length, last=True, unknown=piece.unknown)
                     return
                 if at_end or self.judging.on_the_way:
@@ -185,6 +187,25 @@ class Judge:
 
     def _is_unlike(self, nats_per_base: float, bases: int) -> bool:
         return nats_per_base > self._config.unlike_above(max(1, bases))
+
+
+class _Counted:
+    """Blocks, and how many tokens they had."""
+
+    def __init__(self, blocks: Iterator[Tokens]) -> None:
+        self._blocks, self._tokens = blocks, 0
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Tokens:
+        block = next(self._blocks)
+        self._tokens += len(block)
+        return block
+
+    def read_to_end(self) -> int:
+        """Tokens in all; what is left is read for its length alone."""
+        return sum(len(block) for block in self._blocks) + self._tokens
 
 
 def _given(opinion: Opinion) -> Opinion:

@@ -1,6 +1,5 @@
 """What a classifier says of one piece of sequence after so many bases."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +13,8 @@ class Verdict:
     """The posterior of one sequence, or window, after `bases` of it."""
 
     name: str
+    classes: tuple[str, ...]
+    """In the order of the probabilities."""
     start: int
     """First base of the piece in its sequence, 0-based; 0 for a whole sequence."""
     bases: int
@@ -48,8 +49,15 @@ class Verdict:
         """Probability of the likeliest class; 0 where there is none."""
         return 0.0 if self.probabilities is None else float(self.probabilities.max())
 
-    def call(self, classes: Sequence[str], min_confidence: float = 0.0) -> str | None:
+    @property
+    def posterior(self) -> dict[str, float]:
+        """Probability of each class; empty where there is none."""
+        if self.probabilities is None:
+            return {}
+        return dict(zip(self.classes, self.probabilities.tolist(), strict=True))
+
+    def call(self, min_confidence: float = 0.0) -> str | None:
         """The likeliest class; None where none reaches `min_confidence`, or the piece was too short to judge."""
         if self.probabilities is None or self.confidence < min_confidence:
             return None
-        return classes[int(self.probabilities.argmax())]
+        return self.classes[int(self.probabilities.argmax())]

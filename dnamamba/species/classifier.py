@@ -1,10 +1,10 @@
 """A species classifier as a user holds it: its directory read, its classes and model at hand."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -16,6 +16,11 @@ from dnamamba.model_directory import CONFIG, ModelRecord, load_module, read_reco
 from dnamamba.pipelines.alphabet import ALPHABETS, Alphabet
 from dnamamba.species.classifier_config import ClassifierConfig
 from dnamamba.species.model import SpeciesClassifier
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from dnamamba.classify.verdict import Verdict
 
 KIND = "species classifier"
 
@@ -43,6 +48,47 @@ class Classifier:
     def alphabet(self) -> Alphabet:
         """How letters become tokens."""
         return ALPHABETS[self.model.lm.config.alphabet]
+
+    def classify(self, sequences: object, **options: Any) -> "pd.DataFrame":
+        """Call sequences of any number and length.
+
+        Args:
+            sequences: a path (str or Path) to a FASTA, FASTQ or 2bit file or a genome store; bytes or a uint8 array,
+                one sequence; a mapping of name to sequence; an iterable of sequences or of (name, sequence) pairs.
+            options: fields of `dnamamba.classify.options.ClassifyOptions`: window, strands, min_confidence, every, ..
+
+        Returns:
+            A row a sequence (window, look), in the order of the input: name, length, call, `p_CLASS` of each class,
+            entropy in bits, bases read, ambiguous and unknown letters, nats a base, and whether it is unlike all
+            classes.
+
+        Raises:
+            InputError: what cannot be read, or options that do not go together.
+        """
+        from dnamamba.classify.in_python import classify
+        from dnamamba.classify.options import ClassifyOptions
+
+        return classify(self, sequences, from_dict(ClassifyOptions, options))
+
+    def classify_stream(self, sequence: object, **options: Any) -> "Iterator[Verdict]":
+        """Anytime calls of one sequence while it is being made: the forward strand, nothing computed twice.
+
+        Args:
+            sequence: str, bytes or a uint8 array, or an iterable of such blocks. A block is asked for only after the
+                verdicts of all before it have been taken.
+            options: fields of `ClassifyOptions`: `every` (bases between two verdicts, 1,024 by default), `stop_when`
+                (the probability at which the stream is left), letters.
+
+        Returns:
+            A verdict after every `every` bases, and one at the end of a stream that ends between two of them.
+
+        Raises:
+            InputError: as `classify`.
+        """
+        from dnamamba.classify.in_python import classify_stream
+        from dnamamba.classify.options import ClassifyOptions
+
+        return classify_stream(self, sequence, from_dict(ClassifyOptions, options))
 
 
 def save_classifier(

@@ -1,6 +1,6 @@
 """Pieces of many lengths in batches: like with like, padded on the right, where a causal model cannot see it."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -9,11 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dnamamba.errors import InputError
 from dnamamba.model import ModelConfig
 from dnamamba.pipelines.alphabet import Alphabet
 from dnamamba.stream.pieces import LongPiece, Piece
 
-R = TypeVar("R")
+R = TypeVar("R", covariant=True)
 
 _PADDED = 1.25  # a batch holds at most so many times the tokens of its pieces ..
 _FREE = 2**12  # .. and these tokens more: so little padding costs less than another launch
@@ -115,10 +116,21 @@ class PieceReader(Protocol[R]):
         """Read a long piece, block by block."""
 
 
-def in_order(pieces: Iterable[Piece | LongPiece], reader: PieceReader[R], plan: BatchPlan) -> Iterator[R]:
+def in_order(
+    pieces: Iterable[Piece | LongPiece],
+    reader: PieceReader[R],
+    plan: BatchPlan,
+    failed: Callable[[str, InputError], None] | None = None,
+) -> Iterator[R]:
     """Results of the pieces in their order: short ones are pooled, sorted by length and batched, long ones streamed.
 
     While the device works on a pool, the next one is read from the files.
+
+    Args:
+        pieces: as they come.
+        reader: what reads them.
+        plan: limits of a batch.
+        failed: is told the file and the error when a long piece cannot be read to its end; None: the error is raised.
     """
     pool: list[Piece] = []
     size = 0
@@ -138,7 +150,12 @@ def in_order(pieces: Iterable[Piece | LongPiece], reader: PieceReader[R], plan: 
             if waiting is not None:
                 yield from waiting.fetch()
                 waiting = None
-            yield from reader.stream(piece)
+            try:
+                yield from reader.stream(piece)
+            except InputError as error:
+                if failed is None:
+                    raise
+                failed(piece.source, error)
     launched = reader.launch(pool) if pool else None
     for rest in (waiting, launched):
         if rest is not None:

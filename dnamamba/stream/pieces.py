@@ -11,6 +11,7 @@ from dnamamba.pipelines.sequence_files import RandomAccess, SequenceStream
 
 Tokens = NDArray[np.uint8]
 ReadTokens = Callable[[int, int], Tokens]
+Progress = Callable[[str, int, int | None], None]
 
 
 @dataclass(slots=True)
@@ -57,11 +58,16 @@ class PieceCutter:
         alphabet: the model's.
         limit: pieces of more bases than this are `LongPiece`.
         window: bases of a window; None takes every sequence whole. The last window of a sequence may be shorter.
+        progress: is told the sequence, the bases so far, and None for the bases in all.
     """
 
-    def __init__(self, alphabet: Alphabet, limit: int, window: int | None = None) -> None:
+    def __init__(
+        self, alphabet: Alphabet, limit: int, window: int | None = None, progress: Progress | None = None
+    ) -> None:
         self._table = alphabet.table.tobytes()
-        self._limit, self._window = limit, window
+        self._limit, self._window, self._progress = limit, window, progress
+        self.bases = 0
+        """Bases of all sequences so far."""
 
     def pieces(self, sequence: SequenceStream, source: str = "") -> Iterator[Piece | LongPiece]:
         """The pieces of one sequence. Each must be read, or left, before the next is asked for.
@@ -69,7 +75,7 @@ class PieceCutter:
         Raises:
             InputError: while the sequence is read.
         """
-        blocks = self._tokens(sequence)
+        blocks = self.tokens(sequence)
         if self._window is None:
             yield self._piece(sequence, source, 0, blocks)
             return
@@ -82,9 +88,14 @@ class PieceCutter:
                     pass
             start += self._window
 
-    def _tokens(self, sequence: SequenceStream) -> Iterator[Tokens]:
-        # bytes.translate is five times as fast as an index into the table.
-        return (np.frombuffer(block.tobytes().translate(self._table), np.uint8) for block in sequence.blocks())
+    def tokens(self, sequence: SequenceStream) -> Iterator[Tokens]:
+        """All tokens of a sequence, in the blocks it comes in."""
+        for block in sequence.blocks():
+            self.bases += len(block)
+            if self._progress is not None:
+                self._progress(sequence.name, self.bases, None)
+            # bytes.translate is five times as fast as an index into the table.
+            yield np.frombuffer(block.tobytes().translate(self._table), np.uint8)
 
     def _piece(
         self, sequence: SequenceStream, source: str, start: int, blocks: Iterator[Tokens], window: int | None = None

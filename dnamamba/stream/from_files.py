@@ -1,0 +1,76 @@
+"""The sequences of many files as pieces. A file that cannot be read is noted, and the next one goes on."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from dnamamba.errors import InputError
+from dnamamba.pipelines.fasta import Names
+from dnamamba.pipelines.letters import Gaps, Unknown
+from dnamamba.pipelines.sequence_files import open_sequences
+from dnamamba.stream.pieces import LongPiece, Piece, PieceCutter
+
+
+@dataclass(frozen=True, kw_only=True)
+class HowToRead:
+    """What becomes of names and letters; the words are those of `open_sequences`."""
+
+    names: Names = "first-word"
+    gaps: Gaps = "error"
+    unknown: Unknown = "N"
+    rna: bool = False
+
+
+@dataclass
+class Failures:
+    """The files that could not be read to their end."""
+
+    tell: Callable[[str], None]
+    """Is given each problem at once, a line."""
+    of: dict[str, InputError] = field(default_factory=dict)
+    """File -> what was wrong."""
+
+    def __call__(self, source: str, error: InputError) -> None:
+        """Note one."""
+        self.of[source] = error
+        self.tell(str(error))
+
+    def check(self, files: int, where: str) -> None:
+        """Speak up at the end.
+
+        Args:
+            files: how many there were.
+            where: what became of the good ones, a clause.
+
+        Raises:
+            InputError: one file or more failed.
+        """
+        if len(self.of) == files == 1:
+            raise next(iter(self.of.values()))
+        if self.of:
+            names = ", ".join(list(self.of)[:20]) + (f" and {len(self.of) - 20} more" if len(self.of) > 20 else "")
+            raise InputError(f"{len(self.of)} of {files} files could not be read to their end ({names}); {where}")
+
+
+def pieces_of_files(
+    paths: Sequence[str], cutter: PieceCutter, how: HowToRead, failures: Failures
+) -> Iterator[Piece | LongPiece]:
+    """The pieces of all files, one after the other.
+
+    Args:
+        paths: whatever `open_sequences` takes.
+        cutter: whole sequences or windows.
+        how: names and letters.
+        failures: where a bad file is noted. What was read of it before stands; once it is there it is left.
+    """
+    for path in paths:
+        try:
+            file = open_sequences(path, names=how.names, gaps=how.gaps, unknown=how.unknown, rna=how.rna)
+            for sequence in file.contigs():
+                for piece in cutter.pieces(sequence, path):
+                    yield piece
+                    if path in failures.of:  # the one who read a long piece has found out
+                        break
+                if path in failures.of:
+                    break
+        except InputError as error:
+            failures(path, error)
