@@ -39,6 +39,8 @@ class EvaluationConfig:
     """Target bases of each point of the curve."""
     points: int = 12
     """Points of the curve over the whole training, about evenly spread."""
+    markov: bool = True
+    """Fit the Markov baseline when the training is over and measure it beside; counting 300 Mb takes it a minute."""
     seed: int = 0
     """Which windows are drawn."""
     early_stop: int | None = None

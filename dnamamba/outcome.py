@@ -28,35 +28,40 @@ class Outcome:
     title: str
     """What was trained on; says so when it is simulated."""
     scores: Mapping[int, Mapping[str, Score]]
-    """Context -> {"model", "Markov order k"} -> score on the test part."""
+    """Context -> {"model", "Markov order k"} -> score on the test part; without a baseline the model alone."""
     differences: Mapping[int, Difference]
-    """Context -> the model's bits a base minus the baseline's."""
+    """Context -> the model's bits a base minus the baseline's; none without one."""
     seconds: float
 
 
 def measure(
     config: PretrainConfig, corpus: Corpus, module: Pretraining, say: Say
 ) -> tuple[dict[int, dict[str, Score]], dict[int, Difference]]:
-    """Score model and baseline on the same targets of the test part."""
-    say("fitting the Markov baseline on the training part")
-    markov = fit_markov(corpus, both_strands=config.run.reverse_complement)
-    say(f"Markov order {markov.order} is the best on the validation part; scoring the test part")
-    evaluation = config.evaluation
+    """Score model and baseline, where one is wanted, on the same targets of the test part."""
+    evaluation, markov = config.evaluation, None
+    if evaluation.markov:
+        say("fitting the Markov baseline on the training part")
+        markov = fit_markov(corpus, both_strands=config.run.reverse_complement)
+        say(f"Markov order {markov.order} is the best on the validation part")
+    say("scoring the test part")
     blocks = choose_targets(corpus, config.contexts, module.model, "test", evaluation.targets, evaluation.seed)
     scores, differences = {}, {}
     for context in config.contexts:
         ours = target_losses(module.model, corpus, blocks, context, autocast=module.autocast)
-        theirs = markov.losses(corpus, blocks, context)
-        scores[context] = {"model": summarise(ours), f"Markov order {markov.order}": summarise(theirs)}
-        differences[context] = compare(ours, theirs)
+        scores[context] = {"model": summarise(ours)}
+        if markov is not None:
+            theirs = markov.losses(corpus, blocks, context)
+            scores[context][f"Markov order {markov.order}"] = summarise(theirs)
+            differences[context] = compare(ours, theirs)
     return scores, differences
 
 
 def leave(config: PretrainConfig, corpus: Corpus, module: Pretraining, outcome: Outcome) -> None:
     """Write model directory, metrics and pictures."""
     out, scores, model = outcome.folder, outcome.scores, module.model
-    ours, theirs = next(iter(scores.values()))
-    curves = {name: {context: row[name].perplexity for context, row in scores.items()} for name in (ours, theirs)}
+    ours, *baseline = next(iter(scores.values()))
+    curves = {name: {context: row[name].perplexity for context, row in scores.items()} for name in (ours, *baseline)}
+    markov = {context: row[baseline[0]] for context, row in scores.items()} if baseline else {}
     tokens, rows = module.weights_step * config.curriculum.tokens_per_step, read_log(out / "logs")
     best = out / "checkpoints" / BEST_FILE
     extra = {
@@ -69,10 +74,10 @@ def leave(config: PretrainConfig, corpus: Corpus, module: Pretraining, outcome: 
     save(model, out, extra, overwrite=True)
     metrics: dict[str, Any] = {
         "perplexity": curves[ours],
-        "markov_perplexity": curves[theirs],
-        "markov_order": int(theirs.rsplit(" ", 1)[1]),
+        "markov_perplexity": {context: score.perplexity for context, score in markov.items()},
+        "markov_order": int(baseline[0].rsplit(" ", 1)[1]) if baseline else None,
         "bits_per_base": {context: row[ours].bits for context, row in scores.items()},
-        "markov_bits_per_base": {context: row[theirs].bits for context, row in scores.items()},
+        "markov_bits_per_base": {context: score.bits for context, score in markov.items()},
         "interval": {context: [row[ours].low, row[ours].high] for context, row in scores.items()},
         "bits_minus_markov": {context: list(difference) for context, difference in outcome.differences.items()},
         "targets": next(iter(scores.values()))[ours].targets,

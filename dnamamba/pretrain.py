@@ -121,14 +121,15 @@ def _prepare(config: PretrainConfig, out: Path, resume: bool, say: Say) -> tuple
     out.mkdir(parents=True, exist_ok=True)
     if not resume:
         write_whole(out / CONFIG_FILE, yaml.safe_dump(to_dict(config), sort_keys=False))
-    stores = config.stores or (_simulate(config, out / "genomes.zarr", say),)
+    stores = config.stores or (simulate_genomes(config, out / "genomes.zarr", say),)
     if not (out / SPLITS_FILE).exists():
         corpus = open_corpus(stores, config.split_in_force)
         write_whole(out / SPLITS_FILE, json.dumps(corpus.splits.to_json()) + "\n")
     return stores
 
 
-def _simulate(config: PretrainConfig, path: Path, say: Say) -> str:
+def simulate_genomes(config: PretrainConfig, path: Path, say: Say) -> str:
+    """Make the store that a configuration without stores is trained on, unless it is there. Returns its path."""
     from dnamamba.pipelines.simulate.apes import simulate_store
 
     assert config.simulate is not None

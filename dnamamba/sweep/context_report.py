@@ -80,7 +80,10 @@ def leave_report(found: ContextSweep, out: Path, command: Sequence[str]) -> None
         f"bases on {regions} contigs, drawn with seed {found.seed}."
     )
     sections = [
-        Section("What was measured", [Text(about), Text(_METHOD), *map(Text, notes), Text(_line(command), code=True)]),
+        Section(
+            "What was measured",
+            [Text(about), Text(_METHOD), *map(Text, notes), Text(typed_command(command), code=True)],
+        ),
         Section(
             "Perplexity against context",
             [
@@ -225,7 +228,7 @@ def _signed(one: Difference) -> str:
     return f"{one.bits:+.4f} ({one.low:+.4f} to {one.high:+.4f})"
 
 
-def _line(command: Sequence[str]) -> str:
+def typed_command(command: Sequence[str]) -> str:
     """The command as it could be typed again."""
     program, *rest = command
     return shlex.join([Path(program).name.replace("__main__.py", "dnamamba"), *rest])

@@ -2,7 +2,9 @@
 
 import click
 
+from dnamamba.commands.sweep.ablation import ablation
 from dnamamba.commands.sweep.context import context
+from dnamamba.commands.sweep.size import size
 
 
 @click.group(short_help="What context, size and selection buy: tables, figures, one report.")
@@ -10,5 +12,5 @@ def sweep() -> None:
     """Sweeps over context, size and parts of the model, each with one HTML report and a CSV beside it."""
 
 
-for command in (context,):
+for command in (context, size, ablation):
     sweep.add_command(command)

@@ -4,41 +4,67 @@ from pathlib import Path
 
 import click
 
+from dnamamba.commands.sweep.options import config_of
 
-@click.command(short_help="What longer context buys a model.")
-@click.argument("models", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--store", "stores", multiple=True, required=True, metavar="S", help="Genome store; may be repeated.")
-@click.option(
-    "--split", default="test", show_default=True, type=click.Choice(["test", "valid", "train", "all"]),
-    help="Part of the split that the model was trained with; all takes every base of the stores.",
-)  # fmt: skip
+
+@click.command(short_help="What longer context buys, of one model or of one trained at each.")
+@click.argument("models", nargs=-1, metavar="MODEL... | --train [CONFIG.yaml] [key.path=value ...]")
+@click.option("--store", "stores", multiple=True, metavar="S", help="Genome store; may be repeated.")
 @click.option(
     "--contexts", default="", metavar="N[,N...]", help="Bases upstream, or full; 2^6, 2^7 .. 2^20 and full by default."
 )
 @click.option("--targets", default="256k", show_default=True, metavar="N", help="Target bases, about.")
-@click.option("--assembly", "assemblies", multiple=True, metavar="A", help="Take targets of this genome alone.")
 @click.option("--seed", default=0, show_default=True, help="Which targets are drawn; of the intervals.")
 @click.option(
-    "--out", default=Path("runs/sweep-context"), show_default=True, type=click.Path(path_type=Path),
-    help="Folder of the report; the same command goes on with what it holds.",
+    "--out", type=click.Path(path_type=Path),
+    help="Folder of the report (runs/sweep-context, or runs/sweep-context-train); the same command goes on with it.",
 )  # fmt: skip
+@click.option(
+    "--split", default="test", show_default=True, type=click.Choice(["test", "valid", "train", "all"]),
+    help="Part of the split that the model was trained with; all takes every base of the stores.",
+)  # fmt: skip
+@click.option("--assembly", "assemblies", multiple=True, metavar="A", help="Take targets of this genome alone.")
+@click.option("--train", is_flag=True, help="Train a model at each of --contexts on equal tokens, and compare them.")
+@click.option("--tokens", metavar="N", help="--train: tokens of every run; those of the configuration by default.")
+@click.option("--jobs", type=int, metavar="N", help="--train: runs at a time; one a GPU, or one on a CPU, by default.")
 def context(
-    models: tuple[Path, ...],
+    models: tuple[str, ...],
     stores: tuple[str, ...],
-    split: str,
     contexts: str,
     targets: str,
-    assemblies: tuple[str, ...],
     seed: int,
-    out: Path,
+    out: Path | None,
+    split: str,
+    assemblies: tuple[str, ...],
+    train: bool,
+    tokens: str | None,
+    jobs: int | None,
 ) -> None:
     """Cut the upstream of the same held-out bases at every context and measure what each doubling gains.
 
-    Several MODELS are measured beside each other on the same bases. Memory does not grow with the context.
+    Several MODELs are measured beside each other on the same bases. Memory does not grow with the context. With --train
+    a model is trained at each context instead (configuration hg38-1.4M-contexts unless one is named), and each is read
+    at each.
     """
+    if train:
+        if split != "test" or assemblies:
+            raise click.UsageError("--split and --assembly are for finished models; --train scores the test part")
+        base, overrides = config_of(models)
+
+        from dnamamba.sweep.carry_out import carry_out  # here, so that --help does not wait for torch
+        from dnamamba.sweep.train_contexts import context_plan, find_contexts
+
+        plan = context_plan(base, overrides, stores, contexts, tokens, targets, seed)
+        carry_out(plan, out or Path("runs/sweep-context-train"), jobs, find_contexts, click.echo)
+        return
     if not models:
-        raise click.UsageError("want a MODEL, the folder of a run")
+        raise click.UsageError("want a MODEL, the folder of a run; or --train")
+    if not stores:
+        raise click.UsageError("want --store S")
+    if tokens or jobs:
+        raise click.UsageError("--tokens and --jobs are for --train")
 
     from dnamamba.sweep.context_curve import context_command  # here, so that --help does not wait for torch
 
-    click.echo(context_command(models, stores, split, contexts, targets, assemblies, seed, out))
+    paths, out = [Path(model) for model in models], out or Path("runs/sweep-context")
+    click.echo(context_command(paths, stores, split, contexts, targets, assemblies, seed, out))

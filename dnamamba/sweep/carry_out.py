@@ -1,0 +1,47 @@
+"""From a plan to a report: what all sweeps over runs do alike."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from dnamamba.errors import InputError
+from dnamamba.sweep.context_report import typed_command
+from dnamamba.sweep.plan import Plan, settle
+from dnamamba.sweep.results import RunResult, read_results
+from dnamamba.sweep.runner import find_slots, run_all
+from dnamamba.sweep.runs_report import REPORT, TABLE, Findings, leave_report, text_table
+
+Find = Callable[[Sequence[RunResult], Path], Findings]
+"""Draws into a folder what the results say."""
+
+
+def carry_out(plan: Plan, out: Path, jobs: int | None, find: Find, echo: Callable[[str], None]) -> None:
+    """Run what is left of a sweep, write its report and echo its table.
+
+    Args:
+        plan: of make_plan.
+        out: the sweep's folder.
+        jobs: runs at a time; None: one a GPU, one on the CPU.
+        find: of the kind of sweep.
+        echo: told the text for standard output.
+
+    Raises:
+        InputError: as settle and run_all; or, when the report of the others is written, that some runs failed.
+    """
+    plan = settle(plan, out, _say)
+    slots = find_slots(jobs, all(config.run.device == "cpu" for config in plan.runs.values()))
+    failed = run_all(plan, out, slots, _say)
+    if len(failed) == len(plan.runs):
+        name, error = next(iter(failed.items()))
+        raise InputError(f"all {len(failed)} runs failed; {name}: {error}")
+    results, left_out = read_results(plan, out)
+    found = find(results, out / "figures")
+    leave_report(plan, results, out, found, failed=failed, left_out=left_out, command=typed_command(sys.argv))
+    echo("\n".join([text_table(results), *left_out, *found.said, "", f"{out / REPORT}, {out / TABLE}"]))
+    if failed:
+        each = "; ".join(f"{name}: {error}" for name, error in failed.items())
+        raise InputError(f"{len(failed)} of {len(plan.runs)} runs failed, the report holds the others: {each}")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

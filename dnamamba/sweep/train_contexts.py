@@ -1,0 +1,114 @@
+"""`dnamamba sweep context --train`: a run at each context, equal tokens, compared on the same bases."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from dnamamba.config import format_size, parse_size
+from dnamamba.errors import InputError
+from dnamamba.html_report import Table
+from dnamamba.pictures import pyplot, save_picture
+from dnamamba.pretrain_config import read_config
+from dnamamba.sweep import published
+from dnamamba.sweep.plan import Plan, common_overrides, make_plan
+from dnamamba.sweep.results import RunResult
+from dnamamba.sweep.runs_report import Findings
+from dnamamba.sweep.targets import parse_contexts
+
+BASE = "hg38-1.4M-contexts"
+
+
+def context_plan(
+    base: str | None,
+    overrides: Sequence[str],
+    stores: Sequence[str],
+    contexts_text: str,
+    tokens: str | None,
+    targets: str,
+    seed: int,
+) -> Plan:
+    """A run a context. A config with a doubling curriculum warms up to each context; others train at it alone.
+
+    Raises:
+        InputError: no contexts, "full" among them, or as make_plan.
+    """
+    contexts = parse_contexts(contexts_text) if contexts_text.strip() else ()
+    sizes = [context for context in contexts if context is not None]
+    if not sizes or len(sizes) < len(contexts):
+        raise InputError(
+            "sweep context --train: want --contexts such as 1k,4k,16k; a run has a context of so many bases"
+        )
+    base, overrides = base or BASE, [*common_overrides(tokens, None), *overrides]
+    doubling = _doubling(base, overrides, stores)
+    variants = {}
+    for context in sizes:
+        if doubling is not None and context >= doubling and _is_double(context, doubling):
+            own = [f"curriculum.doubling.last={context}", f"evaluation.contexts=[{context}]"]
+        else:
+            own = common_overrides(None, str(context))
+        variants[format_size(context)] = own
+    return make_plan(
+        "context",
+        base,
+        variants,
+        overrides,
+        stores,
+        contexts=sizes,
+        targets=parse_size(targets, "--targets"),
+        seed=seed,
+    )
+
+
+def find_contexts(results: Sequence[RunResult], figures: Path) -> Findings:
+    """What training at a longer context buys."""
+    picture = figures / "trained_contexts.png"
+    _draw(results, picture)
+    first, best = results[0], min(results, key=lambda one: one.score.bits)
+    said = [
+        f"Trained on {first.figures['tokens'] / 1e6:,.1f} M tokens each. The best is the run at "
+        f"{format_size(best.context)}: perplexity {best.score.perplexity:.4f}, {best.difference.bits:+.4f} bits a base "
+        f"({best.difference.low:+.4f} to {best.difference.high:+.4f}) against the run at {format_size(first.context)}.",
+    ]
+    caption = "Perplexity against the context each run was trained and read at; bars are 95% intervals."
+    contexts = list(first.scores)
+    matrix = Table(
+        ("trained at", *(f"read at {format_size(context)}" for context in contexts)),
+        [(one.name, *(f"{one.scores[context].perplexity:.4f}" for context in contexts)) for one in results],
+        "Perplexity of every run read at every context, the same bases throughout.",
+    )
+    return Findings("What training at longer context buys", said, {picture: caption}, (matrix,), (published.EXPLAINED,))
+
+
+def _draw(results: Sequence[RunResult], path: Path) -> None:
+    plt = pyplot()
+    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    values = [one.score.perplexity for one in results]
+    bars = [
+        [one.score.perplexity - one.score.low for one in results],
+        [one.score.high - one.score.perplexity for one in results],
+    ]
+    contexts = [one.context for one in results]
+    axes.errorbar(contexts, values, yerr=bars, marker="o", capsize=3, label="trained and read at this context")
+    longest = results[-1]
+    axes.plot(
+        list(longest.scores), [score.perplexity for score in longest.scores.values()], ":", marker=".",
+        label=f"the run at {format_size(longest.context)}, read at each",
+    )  # fmt: skip
+    for name, points in published.CONTEXT_PERPLEXITY.items():
+        axes.plot(
+            published.CONTEXTS, points, "--", marker="x", ms=4, lw=0.8, alpha=0.7, label=f"{name} ({published.MARK})"
+        )
+    axes.set_xscale("log", base=2)
+    axes.set(xlabel="context (bases)", ylabel="perplexity over A, C, G, T")
+    axes.legend(fontsize=7)
+    save_picture(figure, path)
+
+
+def _doubling(base: str, overrides: Sequence[str], stores: Sequence[str]) -> int | None:
+    """First context of the config's doubling curriculum, if it has one."""
+    doubling = read_config(base, overrides, stores).curriculum.doubling
+    return None if doubling is None else doubling.first
+
+
+def _is_double(context: int, first: int) -> bool:
+    ratio = context // first
+    return ratio * first == context and ratio & (ratio - 1) == 0

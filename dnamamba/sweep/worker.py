@@ -1,0 +1,100 @@
+"""One run of a sweep in a process of its own: `python -m dnamamba.sweep.worker OUT NAME`. Trains, then scores.
+
+What is done is not done again: a finished training is only scored, one that was stopped goes on from its last
+checkpoint.
+"""
+
+import fcntl
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dnamamba.base_progress import BaseProgress
+from dnamamba.corpus import open_corpus
+from dnamamba.device import choose_device
+from dnamamba.errors import InputError
+from dnamamba.files import write_whole
+from dnamamba.model_directory import load
+from dnamamba.pipelines.alphabet import ALPHABETS
+from dnamamba.pipelines.splits import Splits
+from dnamamba.pretrain import CONFIG_FILE, SPLITS_FILE, pretrain
+from dnamamba.sweep.context_curve import measure
+from dnamamba.sweep.kept import read_json
+from dnamamba.sweep.plan import RUNS, Plan, as_figures, read_plan
+from dnamamba.sweep.targets import choose_targets
+
+RESULT = "result.json"
+LOSSES = "losses"
+
+
+def run_one(out: Path, name: str) -> None:
+    """Train and score one run of the sweep in `out`, or what is left of it.
+
+    Raises:
+        InputError: as `pretrain` and `choose_targets`.
+    """
+    plan, folder = read_plan(out), out / RUNS / name
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
+        if (folder / RESULT).exists():
+            return
+        if not (folder / "metrics.json").exists():
+            pretrain(plan.runs[name], folder, resume=(folder / CONFIG_FILE).exists(), say=_say)
+        score(plan, name, folder)
+
+
+def score(plan: Plan, name: str, folder: Path) -> None:
+    """Score a trained run at every context of the sweep, on the targets that all its runs share."""
+    config = plan.runs[name]
+    device = choose_device(config.run.device)
+    model = load(folder, device=device)
+    corpus = open_corpus(config.stores, Splits.from_json(read_json(folder / SPLITS_FILE), str(folder / SPLITS_FILE)))
+    targets = choose_targets(
+        corpus, plan.contexts, ALPHABETS[config.model.alphabet], targets=plan.targets, seed=plan.seed
+    )  # fmt: skip
+    with BaseProgress("score") as progress:
+        measure({name: model}, corpus, targets, folder / LOSSES, progress, progress.note)
+    metrics = read_json(folder / "metrics.json")
+    stages = metrics["stages"]
+    seconds = sum(stage["seconds"] for stage in stages)
+    tokens = sum(stage["tokens"] for stage in stages)
+    result: dict[str, Any] = {
+        **as_figures(config),
+        "contexts": list(targets.contexts),
+        "left_out": list(targets.left_out),
+        "blocks": len(targets.blocks),
+        "trained_on": metrics["trained_on"],
+        "tokens_per_second": round(tokens / seconds) if seconds else None,
+        "training_hours": round(seconds / 3600, 6),
+        "peak_memory": max(stage["peak_memory"] for stage in stages),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
+    }
+    write_whole(folder / RESULT, json.dumps(result, indent=1) + "\n")
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait for a process that a killed sweep left at work in the same folder."""
+    with open(folder / ".lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _say("another process is at work on this run; waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        run_one(Path(sys.argv[1]), sys.argv[2])
+    except InputError as error:
+        sys.exit(f"{error}")

@@ -1,0 +1,122 @@
+"""What sweeps over runs find in results whose truth is known: laws, monotony, differences; and the report of them."""
+
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+import yaml
+from pretrain_runs import SMALL
+
+from dnamamba.errors import InputError
+from dnamamba.sweep.ablation import find_ablation
+from dnamamba.sweep.plan import as_figures, make_plan
+from dnamamba.sweep.power_law import fit_power_law
+from dnamamba.sweep.results import read_results
+from dnamamba.sweep.runs_report import leave_report, text_table
+from dnamamba.sweep.sizes import find_sizes
+from dnamamba.sweep.targets import BLOCK
+from dnamamba.sweep.train_contexts import find_contexts
+
+HARD = np.random.default_rng(0).normal(0, 0.1, (40, 1)) + np.random.default_rng(1).normal(0, 0.05, (40, BLOCK))
+
+
+def _leave(out, plan, nats, contexts=(64, 256)):
+    """Results of runs whose mean losses at the last context are `nats`, hard and easy blocks alike."""
+    for name, level in nats.items():
+        folder = out / "runs" / name
+        for context in contexts:
+            file = folder / "losses" / name / f"{context}.npy"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            np.save(file, (level + HARD + (0.01 if context != contexts[-1] else 0.0)).astype(np.float32))
+        figures = {
+            **as_figures(plan.runs[name]), "contexts": list(contexts), "left_out": ["context 1M is left out"],
+            "blocks": 40, "trained_on": "simulated genomes x", "tokens_per_second": 1000, "training_hours": 0.5,
+            "peak_memory": 2e9, "device": "CPU",
+        }  # fmt: skip
+        (folder / "result.json").write_text(json.dumps(figures))
+
+
+@pytest.fixture
+def base(tmp_path):
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(SMALL))
+    return str(path)
+
+
+def _plan(base, variants):
+    return make_plan("size", base, variants, [], [], targets=1, seed=0)
+
+
+def test_a_power_law_is_found_again():
+    sizes = [1e5, 1e6, 1e7, 1e8]
+    losses = [1.5 * size**-0.03 * (1 + HARD) for size in sizes]
+    losses[2][0, :5] = np.nan
+    law = fit_power_law(sizes, losses)
+    level = 1 + HARD.mean()
+    assert law.exponent == pytest.approx(0.03, abs=1e-4)
+    assert law.scale == pytest.approx(1.5 * level, rel=1e-3)
+    assert law.low <= law.exponent <= law.high < law.low + 2e-3
+    assert law.at(1e6) == pytest.approx(np.exp(1.5 * 1e6**-0.03 * level), rel=1e-3)
+    assert law.worst < 1e-3
+    bent = fit_power_law(sizes, [loss + 0.1 * (i == 1) for i, loss in enumerate(losses)])
+    assert bent.worst > 0.03
+
+
+def test_sizes_that_fall_and_sizes_that_do_not(base, tmp_path):
+    plan = _plan(base, {f"s{i}": [f"model.d_model={16 * i}"] for i in (1, 2, 3, 4)})
+    _leave(tmp_path, plan, {"s1": 1.30, "s2": 1.28, "s3": 1.28, "s4": 1.29})
+    results, _ = read_results(plan, tmp_path)
+    said = " ".join(find_sizes(results, tmp_path / "figures").said)
+    assert "Significantly worse: s4 than s3 by 0.0144 bits" in said
+    assert "No significant difference: s2 to s3" in said
+    assert re.search(r"loss = 1\.\d+ x N\^-0\.00\d+ \(95% interval of the exponent 0\.00\d+ to 0\.00\d+", said)
+    falling, _ = read_results(_plan(base, {k: plan.overrides[k] for k in ("s1", "s2")}), tmp_path)
+    assert "Every size is significantly better" in find_sizes(falling, tmp_path / "figures").said[1]
+    assert "One size alone" in find_sizes(falling[:1], tmp_path / "figures").said[0]
+
+
+def test_contexts_name_the_best_and_show_every_run_at_every_context(base, tmp_path):
+    variants = {str(c): [f"curriculum.stages=[{{context: {c}, share: 1}}]"] for c in (64, 256)}
+    plan = _plan(base, variants)
+    _leave(tmp_path, plan, {"64": 1.30, "256": 1.25})
+    results, _ = read_results(plan, tmp_path)
+    assert [one.context for one in results] == [64, 256]
+    found = find_contexts(results, tmp_path / "figures")
+    assert "The best is the run at 256" in found.said[0]
+    assert "-0.0866 bits a base" in found.said[0]  # 0.06 nats: the run at 64 is read at 64, where all are 0.01 worse
+    (matrix,) = found.tables
+    assert [row[0] for row in matrix.rows] == ["64", "256"]
+    level = np.exp(1.30 + HARD.mean() + 0.01)
+    assert float(matrix.rows[0][1]) == pytest.approx(level, abs=1e-3)
+
+
+def test_the_ablation_says_worse_better_and_unsure(base, tmp_path):
+    plan = _plan(base, {"ours": [], "worse": ["model.d_state=4"], "even": ["model.d_state=8"]})
+    _leave(tmp_path, plan, {"ours": 1.2, "worse": 1.22, "even": 1.2})
+    results, left_out = read_results(plan, tmp_path)
+    found = find_ablation(results, tmp_path / "figures")
+    assert found.said[0].startswith("worse is 0.0289 bits a base worse than ours (+0.0289 to +0.0289);")
+    assert ", within the interval;" in found.said[1]
+    leave_report(plan, results, tmp_path, found, failed={"lost": "no memory"}, left_out=left_out, command="dnamamba x")
+    html = (tmp_path / "report.html").read_text()
+    for text in ("Run lost failed and is not in the tables: no memory", "context 1M is left out", "model.d_state=4",
+                 "simulated genomes x", "dnamamba x", "+0.0289"):  # fmt: skip
+        assert text in html
+    assert not re.search(r"https?://|<script|<link", html)
+    rows = list(csv.DictReader((tmp_path / "runs.csv").open()))
+    assert [(row["run"], row["context"]) for row in rows][:3] == [("ours", "64"), ("ours", "256"), ("worse", "64")]
+    assert float(rows[1]["bits"]) == pytest.approx((1.2 + HARD.mean()) / np.log(2), abs=1e-5)
+    assert len({len(line) for line in text_table(results).splitlines()}) == 1
+
+
+def test_runs_that_are_missing_or_damaged(base, tmp_path):
+    plan = _plan(base, {"one": [], "two": []})
+    with pytest.raises(InputError, match="no run of the sweep is done"):
+        read_results(plan, tmp_path)
+    _leave(tmp_path, plan, {"two": 1.2})
+    assert [one.name for one in read_results(plan, tmp_path)[0]] == ["two"]
+    (tmp_path / "runs" / "two" / "losses" / "two" / "64.npy").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"damaged; delete .*result.json and run the sweep again"):
+        read_results(plan, tmp_path)
