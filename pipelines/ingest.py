@@ -96,8 +96,6 @@ def ingest(
     file = stream or SourceFile(source_path, label)
     if resume and file.identity is None:
         raise InputError(f"{label}: a pipe, or a server without ETag, cannot be gone on with; run without --resume")
-    if cluster is not None and layout != "raw":
-        raise InputError(f"layout {layout!r}: a cluster writes the raw layout alone; leave --scheduler out")
     if cluster is not None and file.identity is None:
         raise InputError(f"{label}: workers of a cluster cannot read a pipe; give a file that all of them see")
     reading: dict[str, Any] = {"names": names, "gaps": gaps, "unknown": unknown, "rna": rna}

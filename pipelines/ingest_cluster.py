@@ -5,15 +5,19 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import cast
+from typing import Any, cast
+
+import numpy.typing as npt
 
 from dnamamba.errors import InputError
 from dnamamba.pipelines.cluster import Cluster
-from dnamamba.pipelines.share_tasks import TOKEN, Finished, Scan, SharedSource, scan, write_share
+from dnamamba.pipelines.packed_pieces import PieceReader, clear_pieces
+from dnamamba.pipelines.share_pen import TOKEN, Finished, Written
+from dnamamba.pipelines.share_tasks import Scan, SharedSource, scan, write_share
 from dnamamba.pipelines.shares import PlacedContig, Share, cut_shares, place_all
 from dnamamba.pipelines.sources import ContigStream
 from dnamamba.pipelines.store_build import Interrupted, Progress
-from dnamamba.pipelines.store_format import Contig
+from dnamamba.pipelines.store_format import Contig, array_of
 from dnamamba.pipelines.store_metadata import check_header
 from dnamamba.pipelines.store_writer import AssemblyWriter
 
@@ -79,11 +83,13 @@ class ClusterIngest:
         except BaseException:
             # Workers that still run find no folder to write into, and what they opened goes with the rest.
             with suppress(OSError):
-                os.rename(writer.folder / "sequence" / "c", writer.folder / "sequence" / "stopped")
+                shards = writer.folder / array_of(writer.layout_name)
+                os.rename(shards / "c", shards / "stopped")
             raise
         finally:
             with suppress(FileNotFoundError):
                 (writer.folder / TOKEN).unlink()
+            clear_pieces(writer.folder)
 
     def _run(self, writer: AssemblyWriter, shares: Sequence[Share], token: str) -> None:
         folder = os.path.abspath(writer.folder)
@@ -95,6 +101,7 @@ class ClusterIngest:
                 writer.layout,
                 folder,
                 token,
+                name=writer.layout_name,
                 whole=self.scan.whole,
                 jobs=self._jobs,
             )
@@ -102,8 +109,8 @@ class ClusterIngest:
         ]
         done = sum(contig.length for contig in writer.contigs)
         journal = InOrder(writer, shares)
-        for number, finished in self._cluster.run(work):
-            journal.add(number, finished)
+        for number, written in self._cluster.run(work):
+            journal.add(number, written)
             done += shares[number].bases
             if self._progress and shares[number].contigs:
                 self._progress(shares[number].contigs[-1].contig.name, done, self._total)
@@ -114,19 +121,30 @@ class InOrder:
 
     def __init__(self, writer: AssemblyWriter, shares: Sequence[Share]) -> None:
         self._writer, self._shares = writer, shares
-        self._early: dict[int, list[Finished]] = {}
+        self._early: dict[int, Written] = {}
+        self._pieces = PieceReader(writer.folder) if writer.layout_name == "packed" else None
         self._next = 0
         self._held: list[Finished] = []  # a contig whose end is the next share's
 
-    def add(self, number: int, finished: list[Finished]) -> None:
-        self._early[number] = finished
+    def add(self, number: int, written: Written) -> None:
+        self._early[number] = written
         while self._next in self._early:
-            ready = self._held + self._early.pop(self._next)
+            share = self._early.pop(self._next)
+            if self._pieces is not None and share.pieces is not None:
+                self._pieces.add(share.pieces)
+            ready = self._held + share.finished
             self._next += 1
             over = self._next < len(self._shares) and self._shares[self._next].tail is not None
             self._held = ready[-1:] if over else []
             for one in ready[:-1] if over else ready:
-                self._writer.add(*one)
+                self._add(*one)
+
+    def _add(self, contig: Contig, checksums: npt.NDArray[Any], n_counts: npt.NDArray[Any]) -> None:
+        layout, writer = self._writer.layout, self._writer
+        if self._pieces is not None and writer.runs is not None:
+            last = layout.end(contig.offset, contig.length) // layout.chunk
+            self._pieces.give(writer.runs, writer.end // layout.chunk, last)
+        writer.add(contig, checksums, n_counts)
 
 
 def _rest(share: Share, finished: int, placed: Sequence[PlacedContig]) -> Share | None:

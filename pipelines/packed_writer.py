@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,7 @@ import numpy.typing as npt
 from dnamamba.pipelines.packed import Bases, DamagedRuns, pack, unpack
 
 LOGS = ("case", "other", "runs")
+_COPY = 1 << 20  # bytes of a log copied at a time
 
 
 class RunsWriter:
@@ -53,6 +55,31 @@ class RunsWriter:
             self._append("case", bytes(2))
             counts[0, 0] = 1
         self._append("other", np.tile(np.array([0, self._chunk - 1, 0], "<u2"), missing).tobytes())
+        self._count(counts)
+
+    def take(self, counts: npt.NDArray[np.int64], case: BinaryIO, other: BinaryIO) -> None:
+        """Take the next chunks as another process packed them, with upper case before the first.
+
+        Args:
+            counts: runs in each chunk, int64 [chunks, 2].
+            case, other: files that stand where the entries of these chunks begin.
+        """
+        borders, runs = counts.sum(axis=0).tolist()
+        if self.borders & 1:  # lower case came before: a border at the very start is none, or one is missing
+            head = case.read(2) if counts[0, 0] else b""
+            borders -= len(head) // 2
+            if head == bytes(2):
+                counts[0, 0] -= 1
+            else:
+                counts[0, 0] += 1
+                self._append("case", bytes(2) + head)
+        for name, file, left in (("case", case, 2 * borders), ("other", other, 6 * runs)):
+            while left:
+                data = file.read(min(left, _COPY))
+                if not data:
+                    raise EOFError(f"the runs of a share end {left:,} bytes before they should")
+                self._append(name, data)
+                left -= len(data)
         self._count(counts)
 
     def _count(self, counts: npt.NDArray[np.int64]) -> None:

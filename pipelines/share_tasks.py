@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,17 +17,14 @@ from dnamamba.pipelines.compression import ByteStream, TextPart, is_bgzip
 from dnamamba.pipelines.fasta import FastaContig, FastaFile, Names
 from dnamamba.pipelines.ingest_source import peek
 from dnamamba.pipelines.letters import Gaps, LetterRules, Unknown
+from dnamamba.pipelines.share_pen import SharePen, Written
 from dnamamba.pipelines.shares import KnownContig, Share
 from dnamamba.pipelines.signatures import GZIP
 from dnamamba.pipelines.sources import ContigStream, Source, open_source
 from dnamamba.pipelines.store_build import take_contig
-from dnamamba.pipelines.store_format import Contig, Layout
-from dnamamba.pipelines.store_intake import Lanes
+from dnamamba.pipelines.store_format import Layout, LayoutName
+from dnamamba.pipelines.store_intake import Lanes, even_blocks
 from dnamamba.pipelines.twobit import TwoBitFile
-
-TOKEN = "token"  # file of an assembly in the making: only who knows what it holds may write there
-Finished = tuple[Contig, npt.NDArray[Any], npt.NDArray[Any]]
-"""A contig's row, its chunks' checksums and its counts of N."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,78 +172,17 @@ class _Plain(_TextBlocks):
         return TextPart(start, 0, None if stop is None else stop - start)
 
 
-class SharePen:
-    """Writes the bases of one share into its shards. Use it as a context manager: it ends when all is on the disk."""
-
-    def __init__(self, folder: Path, layout: Layout, share: Share, token: str) -> None:
-        self.layout = layout
-        self.finished: list[Finished] = []
-        self._folder, self._share, self._token = folder, share, token
-        self._offset = 0
-        self._shard, self._handle = -1, -1
-
-    def __enter__(self) -> "SharePen":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        if self._handle >= 0:
-            handle, self._handle = self._handle, -1
-            try:
-                if kind is None:
-                    os.fsync(handle)
-            finally:
-                os.close(handle)
-
-    def begin(self, offset: int) -> None:
-        """The next contig has this offset."""
-        self._offset = offset
-
-    def place(self, length: int) -> int:
-        """Where the contig lies."""
-        return self._offset
-
-    def write(self, offset: int, data: npt.NDArray[np.uint8]) -> None:
-        """Put bases at an offset, uint8 [n]; those outside the share are another one's.
-
-        Raises:
-            InputError: nobody waits for this share any more, or this machine does not see the store.
-        """
-        low, high = self._share.first * self.layout.shard, self._share.last * self.layout.shard
-        data = data[max(low - offset, 0) : max(high - offset, 0)]
-        offset = max(offset, low)
-        view = data.data
-        if len(view):
-            self._check()
-        while len(view):
-            shard, within = divmod(offset, self.layout.shard)
-            if shard != self._shard:
-                self.__exit__(None)
-                path = self._folder / "sequence" / "c" / str(shard)
-                self._handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-                self._shard = shard
-            done = os.pwrite(self._handle, view[: self.layout.shard - within], within)
-            offset, view = offset + done, view[done:]
-
-    def add(self, contig: Contig, checksums: npt.NDArray[Any], n_counts: npt.NDArray[Any]) -> None:
-        """Keep what is to be told of a finished contig."""
-        self.finished.append((contig, checksums, n_counts))
-
-    def _check(self) -> None:
-        """A worker that was taken for dead must not write into what others have begun since."""
-        try:
-            token = (self._folder / TOKEN).read_text()
-        except OSError:
-            token = ""
-        if token != self._token:
-            raise InputError(
-                f"{self._folder}: the worker on {socket.gethostname()} does not see the ingest that sent it;"
-                " the store must lie where all workers see it"
-            )
-
-
 def write_share(
-    source: SharedSource, share: Share, layout: Layout, folder: str, token: str, *, whole: bool, jobs: int
-) -> list[Finished]:
+    source: SharedSource,
+    share: Share,
+    layout: Layout,
+    folder: str,
+    token: str,
+    *,
+    name: LayoutName = "raw",
+    whole: bool,
+    jobs: int,
+) -> Written:
     """Write a share; done twice, it gives the same bytes.
 
     Args:
@@ -256,29 +191,30 @@ def write_share(
         layout: sizes of chunk and shard, in bases.
         folder: where the assembly is made.
         token: what its file TOKEN holds.
+        name: how the bases are stored.
         whole: the source can be read from its start only.
         jobs: threads.
 
     Returns:
-        Of each contig that starts in the share what an `AssemblyWriter` has to add, in order.
+        What an `AssemblyWriter` has to add.
 
     Raises:
         InputError: the source is wrong or changed, or this machine does not see the same files.
     """
     opened = source.open()
-    with SharePen(Path(folder), layout, share, token) as pen, Lanes(jobs) as lanes:
+    with SharePen(Path(folder), layout, share, token, name) as pen, Lanes(jobs) as lanes:
         placed = share.contigs if share.tail is None else [share.tail, *share.contigs]
         wanted = [one.contig for one in placed]
         for one, stream in zip(placed, _streams(source, opened, wanted, whole), strict=True):
             pen.begin(one.offset)
             if one is share.tail:
                 at = one.offset
-                for block in stream.blocks():
-                    pen.write(at, block)
-                    at += len(block)
+                for block, bases in even_blocks(stream.blocks(), layout.chunk):
+                    pen.write(at, block[:bases])
+                    at += bases
             else:
                 take_contig(stream, pen, lanes, source.path, None)
-    return pen.finished
+    return pen.written
 
 
 @dataclass(frozen=True)

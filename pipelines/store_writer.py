@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from io import FileIO
@@ -53,10 +54,12 @@ class AssemblyWriter:
         self.folder, self.layout, self.layout_name = folder, layout, name
         self._bytes = layout.in_bytes(name)
         self._shards = folder / array_of(name) / "c"
-        self._runs = RunsWriter(self._append_run, layout.chunk) if name == "packed" else None
+        self.runs = RunsWriter(self._append_run, layout.chunk) if name == "packed" else None
+        """What two bits a base do not say; of the packed layout alone."""
         self.contigs: list[Contig] = []
         """Finished contigs, in order."""
-        self._end = 0
+        self.end = 0
+        """Where the last finished contig ends, a chunk border."""
         self._shard = -1
         self._handle = -1
         self._syncs = ThreadPoolExecutor(1, "sync")  # a disk's pace must not hold up the hashing
@@ -113,7 +116,7 @@ class AssemblyWriter:
         writer = cls(folder, Layout(first["chunk"], first["shard"]), name)
         writer.contigs = [Contig(**row) for row in rows]
         if rows:
-            writer._end = writer.layout.end(writer.contigs[-1].offset, writer.contigs[-1].length)
+            writer.end = writer.layout.end(writer.contigs[-1].offset, writer.contigs[-1].length)
         if not writer._trim():
             writer.__exit__(None, None, None)
             return None
@@ -127,19 +130,20 @@ class AssemblyWriter:
                 + [json.dumps(contig_row(contig)) + "\n" for contig in self.contigs]
             )
         )
-        chunks = self._end // self.layout.chunk
-        counts = {"crc32c": chunks, "n_count": self._end // N_BLOCK}
+        self._drop_strays()
+        chunks = self.end // self.layout.chunk
+        counts = {"crc32c": chunks, "n_count": self.end // N_BLOCK}
         for name, dtype in SMALL.items():
             path, size = self.folder / f"{name}.part", counts[name] * np.dtype(dtype).itemsize
             if not path.exists() or path.stat().st_size < size:
                 return False
             os.truncate(path, size)
         unpack = None
-        if self._runs is not None:
+        if self.runs is not None:
             totals = trim_logs(self.folder, chunks)
             if totals is None:
                 return False
-            self._runs = RunsWriter(self._append_run, self.layout.chunk, *totals)
+            self.runs = RunsWriter(self._append_run, self.layout.chunk, *totals)
             unpack = read_back(self.folder, self.layout.chunk, read_rows(self.folder, chunks))
         checksums = self._part("crc32c")
         extents = dict(self._extents())
@@ -159,15 +163,22 @@ class AssemblyWriter:
                     return False
         return True
 
+    def _drop_strays(self) -> None:
+        """What workers of a cluster, or the last step of an ingest, had in the making when a kill came."""
+        known = {_JOURNAL, array_of(self.layout_name), *(f"{name}.part" for name in _parts(self.layout_name))}
+        for path in self.folder.iterdir():
+            if path.name not in known:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
     def place(self, length: int) -> int:
         """Where the next contig, of `length` bases, starts. Any length above a shard's gives the same answer."""
-        return self.layout.place(self._end, length)
+        return self.layout.place(self.end, length)
 
     def write(self, offset: int, data: npt.NDArray[np.uint8]) -> None:
         """Put bases at an offset, uint8 [n], in order. Runs in a worker thread, one call at a time."""
-        if self._runs is not None and len(data):
-            self._runs.fill((offset - self._end) // self.layout.chunk)
-            data, offset = self._runs.pack(data), offset // BASES_PER_BYTE[self.layout_name]
+        if self.runs is not None and len(data):
+            self.runs.fill((offset - self.end) // self.layout.chunk)
+            data, offset = self.runs.pack(data), offset // BASES_PER_BYTE[self.layout_name]
         view = data.data
         while len(view):
             shard, within = divmod(offset, self._bytes.shard)
@@ -186,20 +197,20 @@ class AssemblyWriter:
             checksums: CRC-32C of its chunks, the last one padded with zeros, [chunks].
             n_counts: N in each of its blocks of 1,024 bases, [chunks * chunk / 1024].
         """
-        gap = contig.offset - self._end
+        gap = contig.offset - self.end
         counts = {
             "crc32c": np.concatenate([np.full(gap // self.layout.chunk, self._zero), checksums]),
             "n_count": np.concatenate([np.zeros(gap // N_BLOCK), n_counts]),
         }
         for name, values in counts.items():
             self._append(f"{name}.part", values.astype(SMALL[name]).tobytes())
-        if self._runs is not None:
-            self._runs.finish_contig()
+        if self.runs is not None:
+            self.runs.finish_contig()
         self._append(
             _JOURNAL, (json.dumps(contig_row(contig)) + "\n").encode("ascii")
         )  # last: it vouches for the others
         self.contigs.append(contig)
-        self._end = self.layout.end(contig.offset, contig.length)
+        self.end = self.layout.end(contig.offset, contig.length)
 
     def finish(self, attributes: dict[str, Any]) -> None:
         """Write indexes and metadata and wait for the disk. The folder then is the assembly.
@@ -219,13 +230,13 @@ class AssemblyWriter:
         for pending in self._pending:
             pending.result()
         rows = [contig_row(contig) for contig in self.contigs]
-        size = self._end // BASES_PER_BYTE[self.layout_name]
+        size = self.end // BASES_PER_BYTE[self.layout_name]
         self._save(f"{array_of(self.layout_name)}/zarr.json", to_json(sequence_document(size, self._bytes)))
         for name in SMALL:
             values = self._part(name)
             self._save(f"{name}/zarr.json", to_json(plain_document(f"uint{values.itemsize * 8}", len(values))))
             self._save(f"{name}/c/0", encode_plain(values))
-        if self._runs is not None:
+        if self.runs is not None:
             self._finish_runs()
         digests = {"contigs_crc32c": contigs_checksum(rows), "fingerprint": contigs_fingerprint(self.contigs)}
         self._save("zarr.json", to_json(group_document({**attributes, **digests, "contigs": rows})))

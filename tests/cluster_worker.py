@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from dnamamba.pipelines import ingest_source, store_intake
-from dnamamba.pipelines.share_tasks import SharePen
+from dnamamba.pipelines.share_pen import SharePen
 
 CHUNK_BITS = 10  # as `store_cases.small_shards` has it
 

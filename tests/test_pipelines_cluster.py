@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -31,7 +32,10 @@ from dnamamba.pipelines.export import export
 from dnamamba.pipelines.ingest import ingest
 from dnamamba.pipelines.ingest_cluster import InOrder
 from dnamamba.pipelines.ingest_many import ingest_many
-from dnamamba.pipelines.share_tasks import TOKEN, SharedSource, SharePen, scan, write_share
+from dnamamba.pipelines.packed_pieces import PIECES, PieceReader, PieceWriter
+from dnamamba.pipelines.packed_writer import LOGS, RunsWriter
+from dnamamba.pipelines.share_pen import TOKEN, SharePen, Written
+from dnamamba.pipelines.share_tasks import SharedSource, scan, write_share
 from dnamamba.pipelines.shares import KnownContig, Share, cut_shares, place_all
 from dnamamba.pipelines.store import open_store
 from dnamamba.pipelines.store_build import Interrupted
@@ -99,18 +103,27 @@ def test_a_contig_is_finished_when_all_its_shares_are():
     assert [[one.contig.name for one in share.contigs] for share in shares] == [["a", "b"], ["c", "d"]]
     for order, steps in (((0, 1), ["a", "abcd"]), ((1, 0), ["", "abcd"])):
         added.clear()
-        writer = SimpleNamespace(add=lambda name: added.append(name))
+        writer = SimpleNamespace(add=lambda one, *_: added.append(one.name), layout=layout, layout_name="raw")
         journal = InOrder(writer, shares)
         for number, wanted in zip(order, steps, strict=True):
-            journal.add(number, [(one.contig.name,) for one in shares[number].contigs])
+            journal.add(number, Written([(one.contig, None, None) for one in shares[number].contigs], None))
             assert "".join(added) == wanted
 
 
 # Another process, no cluster
 
 
-@pytest.mark.parametrize("kind", ["fa", "fa.gz", "gzip", "mixed", "2bit", "crlf"])
-def test_other_processes_give_the_same_bytes(tmp_path, genome, small, kind):
+LAYOUTS = pytest.mark.parametrize("layout", ["raw", "packed"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "layout"),
+    [
+        *((kind, "raw") for kind in ("fa", "fa.gz", "gzip", "mixed", "2bit", "crlf")),
+        *((kind, "packed") for kind in ("fa", "gzip", "2bit")),
+    ],
+)
+def test_other_processes_give_the_same_bytes(tmp_path, genome, small, kind, layout):
     genome = genome if kind != "2bit" else {name: bases | 0x20 for name, bases in genome.items()}
     source = write_fasta(tmp_path / "toy.fa", {f"{name} of {name}": bases for name, bases in genome.items()})
     if kind == "2bit":
@@ -137,16 +150,53 @@ def test_other_processes_give_the_same_bytes(tmp_path, genome, small, kind):
     if kind == "crlf":
         text = source.read_bytes().replace(b"\n", b"\r\n").replace(b">chr3", b"\r\n;a comment\r\n>chr3")
         source.write_bytes(b"\xef\xbb\xbf\r\n" + text)
-    ingest(source, tmp_path / "local")
+    ingest(source, tmp_path / "local", layout=layout)
     with ProcessPoolExecutor(2, FORK) as pool:
-        made = ingest(source, tmp_path / "there", cluster=Cluster(pool))
+        made = ingest(source, tmp_path / "there", cluster=Cluster(pool), layout=layout)
     assert_genome(made, genome)
     assert _files(tmp_path / "there") == _files(tmp_path / "local")
     with ProcessPoolExecutor(1, FORK) as pool:
         some = {"exclude": ["chr1", "chr9"], "include": ["chr[1-9]"], "names": "first-word"}
-        ingest(source, tmp_path / "some there", cluster=Cluster(pool), jobs=2, **some)
-    ingest(source, tmp_path / "some", **some)
+        ingest(source, tmp_path / "some there", cluster=Cluster(pool), jobs=2, layout=layout, **some)
+    ingest(source, tmp_path / "some", layout=layout, **some)
     assert _files(tmp_path / "some there") == _files(tmp_path / "some")
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.booleans()), min_size=1, max_size=8), st.integers(1, 9)
+)
+def test_runs_packed_apart_join_as_if_packed_in_one(parts, size):
+    """Contigs of whole and of part chunks, gaps between them, any case at their borders; `size` of them a share."""
+    chunk = 1024
+    logs, taken = (dict.fromkeys(LOGS, b"") for _ in range(2))
+    ours, theirs = RunsWriter(_adder(logs), chunk), RunsWriter(_adder(taken), chunk)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        reader, at = PieceReader(folder), 0
+        for first in range(0, len(parts), size):
+            packer, codes = PieceWriter(folder, chunk), []
+            for number, (gap, length, whole) in enumerate(parts[first : first + size]):
+                at += gap
+                bases = random_bases(length * chunk - (0 if whole or not length else 7), first + number)
+                bases[:1] |= 0x20 * (number % 2)
+                if len(bases):
+                    ours.fill(at)
+                    packer.end()
+                    codes.append((ours.pack(bases), packer.pack(at * chunk, bases)))
+                at += length
+            assert all((a == b).all() for a, b in codes)
+            reader.add(packer.close())
+            reader.give(theirs, 0, at)
+    ours.finish_contig()
+    theirs.finish_contig()
+    assert taken == logs
+
+
+def _adder(logs):
+    def append(name, data):
+        logs[name] += data
+
+    return append
 
 
 def _shared(file: Path, **changes) -> SharedSource:
@@ -267,9 +317,10 @@ def dask(tmp_path_factory):
     made.close()
 
 
-def test_a_killed_worker_loses_nothing(tmp_path, genome, small, dask):
+@LAYOUTS
+def test_a_killed_worker_loses_nothing(tmp_path, genome, small, dask, layout):
     source = write_fasta(tmp_path / "toy.fa", genome)
-    ingest(source, tmp_path / "local")
+    ingest(source, tmp_path / "local", layout=layout)
     dask.arm()
     killed = []
 
@@ -281,7 +332,9 @@ def test_a_killed_worker_loses_nothing(tmp_path, genome, small, dask):
     killer.start()
     done = []
     with connect(dask.address) as cluster:
-        made = ingest(source, tmp_path / "there", cluster=cluster, progress=lambda *now: done.append(now))
+        made = ingest(
+            source, tmp_path / "there", cluster=cluster, layout=layout, progress=lambda *now: done.append(now)
+        )
     killer.join()
     assert killed
     assert killed[0] != os.getpid()
@@ -291,10 +344,11 @@ def test_a_killed_worker_loses_nothing(tmp_path, genome, small, dask):
     assert len(done) >= 3
 
 
-def test_interrupted_and_resumed_here_and_there(tmp_path, genome, small, dask):
+@LAYOUTS
+def test_interrupted_and_resumed_here_and_there(tmp_path, genome, small, dask, layout):
     """What a cluster left goes on locally, and what a local ingest left goes on in a cluster."""
     source = write_fasta(tmp_path / "toy.fa", genome)
-    ingest(source, tmp_path / "local")
+    ingest(source, tmp_path / "local", layout=layout)
 
     def rows(store):
         return (store / ".ingest" / "toy" / "new" / "journal").read_text().splitlines()[1:]
@@ -308,15 +362,17 @@ def test_interrupted_and_resumed_here_and_there(tmp_path, genome, small, dask):
                     raise KeyboardInterrupt
 
             with pytest.raises(KeyboardInterrupt):
-                ingest(source, store, cluster=first, progress=stop)
+                ingest(source, store, cluster=first, layout=layout, progress=stop)
             finished = {json.loads(row)["name"] for row in rows(store)}
             assert {"chr0", "chr1"} <= finished
             seen = set()
             made = ingest(
-                source, store, cluster=second, resume=True, progress=lambda name, *_, seen=seen: seen.add(name)
-            )
+                source, store, cluster=second, resume=True, layout=layout,
+                progress=lambda name, *_, seen=seen: seen.add(name),
+            )  # fmt: skip
             assert_genome(made, genome)
             assert not seen & finished, "finished contigs were done again"
+            assert not list(store.rglob(PIECES))
             assert _files(store) == _files(tmp_path / "local")
 
 
