@@ -1,0 +1,103 @@
+"""Accuracy of a trained model at lengths that it never saw, by streaming: the memory does not grow with the length."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dnamamba.model import MambaLM
+from dnamamba.tasks.task import Task, TaskSettings
+
+TEST_SEED = 2**21
+"""Added to the seed for samples that neither training nor its checks see."""
+TOKENS = {"cuda": 2**26, "cpu": 2**20}
+"""Tokens of a test at one length, about."""
+SAMPLES = (64, 4096)
+"""Samples of a length, at least and at most."""
+AT_A_TIME = {"cuda": 2**20, "cpu": 2**15}
+"""Tokens that go through the model at a time."""
+Z = 1.959964  # of a 95% interval
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Accuracy at one length."""
+
+    length: int
+    samples: int
+    accuracy: float
+    """Share of the answers that are right."""
+    low: float
+    """The 95% interval's ends (Wilson), the samples taken as independent and the answers of one as not."""
+    high: float
+    whole: float
+    """Share of the samples with all answers right."""
+
+
+def test_lengths(settings: TaskSettings) -> list[int]:
+    """The trained length, and every power of two from 64 up to the longest."""
+    powers = [1 << power for power in range(6, settings.longest.bit_length())]
+    return sorted({settings.length, *powers})
+
+
+def measure(
+    task: Task,
+    model: MambaLM,
+    settings: TaskSettings,
+    lengths: Sequence[int],
+    autocast: torch.dtype | None,
+    tell: Callable[[Measured], None],
+) -> list[Measured]:
+    """Test a model at each length; `tell` hears of each when it is done."""
+    found = []
+    model.eval()
+    for length in lengths:
+        samples = min(max(TOKENS.get(model.device.type, TOKENS["cpu"]) // length, SAMPLES[0]), SAMPLES[1])
+        right = _right(task, model, settings.seed + TEST_SEED, samples, length, autocast)
+        accuracy = float(right.float().mean())
+        low, high = wilson(accuracy, samples)
+        found.append(Measured(length, samples, accuracy, low, high, float(right.all(1).float().mean())))
+        tell(found[-1])
+    return found
+
+
+def wilson(share: float, n: int) -> tuple[float, float]:
+    """The 95% interval of a share among n.
+
+    Source: Wilson, Probable Inference, the Law of Succession, and Statistical Inference (1927).
+    """
+    middle, spread = share + Z**2 / (2 * n), Z * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
+    return max(0.0, (middle - spread) / (1 + Z**2 / n)), min(1.0, (middle + spread) / (1 + Z**2 / n))
+
+
+@torch.no_grad()
+def _right(task: Task, model: MambaLM, seed: int, samples: int, length: int, autocast: torch.dtype | None) -> Tensor:
+    """Which answers are right, [samples, answers]."""
+    at_a_time = AT_A_TIME.get(model.device.type, AT_A_TIME["cpu"])
+    rows = max(1, min(samples, at_a_time // min(length, 2**12)))
+    columns = max(task.n_answers, at_a_time // rows)
+    return torch.cat(
+        [
+            _answered(task, model, seed, part, length, columns, autocast) == task.answers(seed, part, length)
+            for part in torch.split(torch.arange(samples, device=model.device), rows)
+        ]
+    )
+
+
+def _answered(
+    task: Task, model: MambaLM, seed: int, samples: Tensor, length: int, columns: int, autocast: torch.dtype | None
+) -> Tensor:
+    """What the model says at the last positions; the answers lie in the last piece, which is therefore a whole one."""
+    state, head = None, model.backbone.embedding.weight
+    first = 0
+    while True:
+        last = length - (length - first - 1) // columns * columns
+        tokens = task.tokens(seed, samples, length, first, last)
+        with torch.autocast(model.device.type, autocast or torch.bfloat16, enabled=autocast is not None):
+            features, state = model.backbone(tokens, state)
+        if last == length:
+            return F.linear(features[:, -task.n_answers :].float(), head).argmax(-1)
+        first = last

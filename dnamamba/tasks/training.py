@@ -1,0 +1,145 @@
+"""Training on a synthetic task: fresh samples at every step, made on the device, until the task is solved."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dnamamba.checkpoints import Checkpoint, latest_checkpoint, save_checkpoint
+from dnamamba.device import autocast_dtype
+from dnamamba.errors import InputError
+from dnamamba.model import MambaLM, ModelConfig
+from dnamamba.tasks.captured import CapturedStep
+from dnamamba.tasks.task import Task, TaskSettings
+from dnamamba.training import restore_moments
+
+CHECK_SEED = 2**20
+"""Added to the seed for samples that training never sees."""
+CHECKPOINT_SECONDS = 60.0
+
+Tell = Callable[["Look"], None]
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a model does on fresh samples after so many steps."""
+
+    step: int
+    loss: float
+    """Mean over the training steps since the look before, in nats an answer."""
+    check_loss: float
+    """The same on samples that are not trained on."""
+    accuracy: float
+    """Share of the answers that are right, on those samples."""
+    whole: float
+    """Share of the samples with all answers right."""
+    seconds: float
+    """Trained so far."""
+
+
+class TaskTraining:
+    """One model on one task. What it trains on follows from the step number, so that a resumed run is the same."""
+
+    def __init__(self, task: Task, settings: TaskSettings, config: ModelConfig, device: torch.device) -> None:
+        self.task, self.settings = task, settings
+        torch.manual_seed(settings.seed)
+        self.model = MambaLM(config).to(device)
+        self.autocast = autocast_dtype(settings.precision, device)
+        self.looks: list[Look] = []
+        self._optimiser = torch.optim.AdamW(
+            self.model.parameter_groups(0.0), lr=settings.lr, fused=True, capturable=device.type == "cuda"
+        )
+        self._samples = torch.arange(settings.batch, device=device)
+        self._step = torch.zeros((), dtype=torch.int64, device=device)
+        self._loss = torch.zeros((), dtype=torch.float64, device=device)
+        self._train = CapturedStep(self._one, self._clear, device)
+        self._done = 0
+
+    def _clear(self) -> None:
+        self._optimiser.zero_grad(set_to_none=True)
+
+    def _loss_of(self, seed: int, samples: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean loss, and which answers are right, [B, answers]."""
+        length, answers = self.settings.length, self.task.answers(seed, samples, self.settings.length)
+        tokens = self.task.tokens(seed, samples, length, 0, length)
+        with torch.autocast(samples.device.type, self.autocast or torch.bfloat16, enabled=self.autocast is not None):
+            features, _ = self.model.backbone(tokens)
+        logits = F.linear(features[:, -answers.shape[1] :].float(), self.model.backbone.embedding.weight)
+        loss = F.cross_entropy(logits.flatten(0, 1), answers.flatten())
+        return loss, logits.argmax(-1) == answers
+
+    def _one(self) -> None:
+        self._clear()
+        loss, _ = self._loss_of(self.settings.seed, self._step * self.settings.batch + self._samples)
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
+        self._optimiser.step()
+        self._loss += loss.detach()
+        self._step += 1
+
+    @property
+    def is_solved(self) -> bool:
+        """Whether the last looks found every answer right and the loss small enough."""
+        last = self.looks[-self.settings.stop_checks :]
+        good = (look.accuracy == 1.0 and look.check_loss < self.settings.stop_loss for look in last)
+        return len(last) == self.settings.stop_checks and all(good)
+
+    @property
+    def is_over(self) -> bool:
+        return self._done >= self.settings.steps or self.is_solved
+
+    def run(self, folder: Path, tell: Tell) -> None:
+        """Train to the end, from the last checkpoint below `folder` where there is one.
+
+        Raises:
+            InputError: the loss is no number.
+        """
+        if (folder / "checkpoints").exists():
+            self._resume(latest_checkpoint(folder / "checkpoints", lambda text: None))
+        before = self.looks[-1].seconds if self.looks else 0.0
+        began = saved = time.monotonic()
+        while not self.is_over:
+            until = min(self.settings.steps, self._done + self.settings.check_every)
+            steps, self._done = until - self._done, until
+            for _ in range(steps):
+                self._train()
+            loss = self._loss.item() / steps  # waits for the device
+            self._loss.zero_()
+            if not math.isfinite(loss):
+                raise InputError(f"{self.task.name}: the loss is no number after step {until:,}; try a lower --lr")
+            self.looks.append(Look(until, loss, *self._check(), before + time.monotonic() - began))
+            tell(self.looks[-1])
+            if time.monotonic() - saved > CHECKPOINT_SECONDS or self.is_over:
+                self._save(folder)
+                saved = time.monotonic()
+
+    @torch.no_grad()
+    def _check(self) -> tuple[float, float, float]:
+        """Mean loss, share of right answers, and share of samples with all of them right."""
+        parts = []
+        samples = torch.arange(self.settings.check_samples, device=self._samples.device)
+        for part in torch.split(samples, self.settings.batch):
+            loss, right = self._loss_of(self.settings.seed + CHECK_SEED, part)
+            parts.append(torch.stack([loss, right.float().mean(), right.all(1).float().mean()]).double() * len(part))
+        loss, accuracy, whole = (torch.stack(parts).sum(0) / len(samples)).tolist()
+        return loss, accuracy, whole
+
+    def _save(self, folder: Path) -> None:
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        for index, moments in self._optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{index}.{name}": torch.as_tensor(value) for name, value in moments.items()}
+        looks = [asdict(look) for look in self.looks]
+        save_checkpoint(folder / "checkpoints", self._done, tensors, {"looks": looks}, keep=1)
+
+    def _resume(self, checkpoint: Checkpoint) -> None:
+        weights = {k.removeprefix("model."): v for k, v in checkpoint.tensors.items() if k.startswith("model.")}
+        self.model.load_state_dict(weights)
+        restore_moments(self._optimiser, checkpoint.tensors)
+        self._done = checkpoint.step
+        self._step.fill_(checkpoint.step)
+        self.looks = [Look(**look) for look in checkpoint.state["looks"]]

@@ -1,0 +1,52 @@
+"""Tests at any length: streaming answers are those of the whole sequence; the interval is Wilson's."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from random_models import random_model
+
+from dnamamba.tasks import extrapolation
+from dnamamba.tasks.extrapolation import measure, test_lengths, wilson
+from dnamamba.tasks.induction_heads import INDUCTION_HEADS
+from dnamamba.tasks.selective_copying import SELECTIVE_COPYING
+
+test_lengths.__test__ = False
+
+
+@pytest.mark.parametrize("task", [INDUCTION_HEADS, SELECTIVE_COPYING], ids=lambda task: task.name)
+@pytest.mark.parametrize("at_a_time", [2**8, 2**12])
+def test_streamed_answers_are_those_of_the_whole(task, at_a_time, monkeypatch):
+    monkeypatch.setitem(extrapolation.AT_A_TIME, "cpu", at_a_time)
+    monkeypatch.setitem(extrapolation.TOKENS, "cpu", 2**12)
+    monkeypatch.setattr(extrapolation, "SAMPLES", (10, 40))
+    model, told = random_model(d_model=16, n_layers=2), []
+    settings = replace(task.settings, seed=5)
+    measured = measure(task, model, settings, [100, 333], None, told.append)
+    assert told == measured
+    for one in measured:
+        samples = torch.arange(one.samples)
+        assert one.samples == min(40, 2**12 // one.length)
+        seed = 5 + extrapolation.TEST_SEED
+        tokens, answers = task.tokens(seed, samples, one.length, 0, one.length), task.answers(seed, samples, one.length)
+        with torch.no_grad():
+            logits, _ = model(tokens)
+        right = logits[:, -task.n_answers :].argmax(-1) == answers
+        assert one.accuracy == pytest.approx(right.float().mean().item())
+        assert one.whole == pytest.approx(right.all(1).float().mean().item())
+        assert one.low <= one.accuracy <= one.high
+        assert F.cross_entropy(logits[:, -1], answers[:, -1]) > 1  # an untrained model: some answers are wrong
+
+
+def test_lengths_are_powers_of_two_and_the_trained_one():
+    assert test_lengths(replace(INDUCTION_HEADS.settings, length=100, longest=512)) == [64, 100, 128, 256, 512]
+    assert test_lengths(INDUCTION_HEADS.settings)[-1] == 2**20
+    assert test_lengths(SELECTIVE_COPYING.settings) == [4096]
+
+
+def test_wilson_intervals():
+    """Values of R's prop.test(x, n, correct=FALSE)."""
+    assert wilson(1.0, 64) == pytest.approx((0.9433759, 1.0), abs=1e-6)
+    assert wilson(0.5, 100) == pytest.approx((0.4038315, 0.5961685), abs=1e-6)
+    assert wilson(0.0, 10)[0] == 0.0

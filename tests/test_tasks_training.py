@@ -1,0 +1,73 @@
+"""Training on a task: it learns, it stops when it has learnt, and a killed training goes on to the same bits."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+
+from dnamamba.errors import InputError
+from dnamamba.model import ModelConfig
+from dnamamba.tasks.captured import WARM_UP, CapturedStep
+from dnamamba.tasks.induction_heads import INDUCTION_HEADS
+from dnamamba.tasks.training import TaskTraining
+
+CPU = torch.device("cpu")
+SMALL = ModelConfig(d_model=32, n_layers=2)
+SETTINGS = replace(
+    INDUCTION_HEADS.settings, length=8, batch=32, steps=12, lr=3e-3, check_every=4, check_samples=64, stop_loss=0.1,
+    stop_checks=2,
+)  # fmt: skip
+
+
+def test_learns_and_stops_when_it_has_learnt(tmp_path):
+    looks = []
+    training = TaskTraining(INDUCTION_HEADS, replace(SETTINGS, steps=2000, check_every=50), SMALL, CPU)
+    training.run(tmp_path, looks.append)
+    assert training.is_solved
+    assert looks[-1].step < 2000
+    assert looks[0].accuracy < 0.5
+    assert [look.accuracy for look in looks[-2:]] == [1.0, 1.0]
+    assert [look.accuracy == 1.0 and look.check_loss < 0.1 for look in looks[:-1]].count(True) == 1  # not a look late
+    assert all(later.seconds > earlier.seconds for earlier, later in pairwise(looks))
+
+
+def test_a_killed_training_goes_on_to_the_same_bits(tmp_path, monkeypatch):
+    unbroken = TaskTraining(INDUCTION_HEADS, SETTINGS, SMALL, CPU)
+    unbroken.run(tmp_path / "unbroken", lambda look: None)
+    monkeypatch.setattr("dnamamba.tasks.training.CHECKPOINT_SECONDS", 0.0)
+
+    def killed(look):
+        if look.step == 8:  # what came after the checkpoint of step 4 is lost
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        TaskTraining(INDUCTION_HEADS, SETTINGS, SMALL, CPU).run(tmp_path / "killed", killed)
+    resumed, steps = TaskTraining(INDUCTION_HEADS, SETTINGS, SMALL, CPU), []
+    resumed.run(tmp_path / "killed", lambda look: steps.append(look.step))
+    assert steps == [8, 12]
+    for ours, theirs in zip(resumed.model.parameters(), unbroken.model.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    values = [[(look.step, look.loss, look.check_loss) for look in one.looks] for one in (resumed, unbroken)]
+    assert values[0] == values[1]
+    over = TaskTraining(INDUCTION_HEADS, SETTINGS, SMALL, CPU)
+    over.run(tmp_path / "killed", lambda look: pytest.fail("nothing is left to train"))
+    assert all(torch.equal(*pair) for pair in zip(over.model.parameters(), resumed.model.parameters(), strict=True))
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
+    training = TaskTraining(INDUCTION_HEADS, SETTINGS, SMALL, CPU)
+    with torch.no_grad():
+        training.model.backbone.norm_f.weight[0] = torch.nan
+    with pytest.raises(InputError, match="induction-heads: the loss is no number after step 4; try a lower --lr"):
+        training.run(tmp_path, lambda look: None)
+
+
+def test_a_step_is_called_once_a_call(device):
+    """On a GPU the calls past the first replay a recording, and the sum shows each of them."""
+    total = torch.zeros((), device=device)
+    step = CapturedStep(lambda: total.add_(1), lambda: None, torch.device(device))
+    for _ in range(WARM_UP + 4):
+        step()
+    assert total.item() == WARM_UP + 4
+    assert step.is_captured == (device == "cuda")
