@@ -24,17 +24,18 @@ class _Layout(NamedTuple):
     """Chunks that hold no border between two sequences, right-aligned in every row."""
 
     chunks: int
-    seen: Tensor | int
-    """How many steps of its first chunk see the initial state, [B] or one number for all."""
+    seen: Tensor
+    """How many steps of its first chunk see the initial state, [B]."""
     at: Tensor | None = None
     """The slot of each step, [B, L]; None: the last L slots in order."""
     fresh: Tensor | None = None
     """Which chunks begin a sequence, [B, chunks]."""
 
 
-def _layout(length: int, T: int, reset: Tensor | None) -> _Layout:
-    if reset is None:
-        return _Layout(-(-length // T), (length - 1) % T + 1)
+def _layout(x: Tensor, T: int, reset: Tensor | None) -> _Layout:
+    batch, length, _ = x.shape
+    if reset is None:  # filled on the device: a number from the host could not go into a CUDA graph
+        return _Layout(-(-length // T), torch.full((batch,), (length - 1) % T + 1, device=x.device))
     step = torch.arange(length, device=reset.device)
     segment = (reset | (step == 0)).cumsum(1) - 1  # [B, L]
     lengths = torch.zeros_like(segment).scatter_add_(1, segment, torch.ones_like(segment))
@@ -42,7 +43,7 @@ def _layout(length: int, T: int, reset: Tensor | None) -> _Layout:
     total = length + before[:, -1]
     chunks = int(total.max()) // T  # the host waits for the device here
     at = step + before.gather(1, segment) + (chunks * T - total)[:, None]
-    fresh = torch.zeros(len(reset), chunks + 1, dtype=torch.bool, device=reset.device)
+    fresh = torch.zeros(batch, chunks + 1, dtype=torch.bool, device=reset.device)
     fresh.scatter_(1, torch.where(reset, at // T, chunks), True)
     return _Layout(chunks, torch.where(reset[:, 0], 0, (lengths[:, 0] - 1) % T + 1), at, fresh[:, :-1])
 
@@ -87,38 +88,39 @@ def _by_channel(values: Tensor) -> Tensor:
     return values.permute(3, 2, 0, 1).flatten(2)
 
 
+def _with_start(added: Tensor, start: Tensor, decay: Tensor, T: int, layout: _Layout) -> Tensor:
+    """What each chunk adds, [B, chunks, D, N], and in a row's first one what is left of the initial state after it."""
+    left = start * (layout.seen[:, None, None] * decay).exp()
+    if layout.at is None:
+        return torch.cat([added[:, :1] + left[:, None], added[:, 1:]], 1)
+    first = torch.arange(layout.chunks, device=added.device) == layout.at[:, :1] // T
+    return added + torch.where(first[:, :, None, None], left[:, None], 0.0)
+
+
 def _scan(
     x: Tensor, step: Tensor, A: Tensor, B: Tensor, C: Tensor, start: Tensor | None, reset: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     batch, L, D = x.shape
     N, T = A.shape[1], min(CHUNK, L)
-    layout = _layout(L, T, reset)
-    slots, at = layout.chunks * T, None if layout.at is None else layout.at[:, :, None].expand_as(x)
+    layout = _layout(x, T, reset)
+    chunks, slots, seen = layout.chunks, layout.chunks * T, layout.seen[:, None, None]
+    at = None if layout.at is None else layout.at[:, :, None].expand_as(x)
     packed = F.pad(x, (0, 0, slots - L, 0)) if at is None else x.new_zeros(batch, slots, D).scatter(1, at, x)
     matrices = _matrices(step, A, B, C, T)
-    done = torch.bmm(
-        torch.cat([matrices.within, matrices.into], 1), _by_channel(packed.view(batch, layout.chunks, T, D))
-    )
-    y, added = torch.split(done, [T, N], 1)
-    added = added.view(D, N, batch, layout.chunks).permute(2, 3, 0, 1)  # [B, chunks, D, N]
-    seen = torch.as_tensor(layout.seen, device=x.device).expand(batch)
+    both = torch.cat([matrices.within, matrices.into], 1)
+    y, added = torch.split(torch.bmm(both, _by_channel(packed.view(batch, chunks, T, D))), [T, N], 1)
+    added = added.view(D, N, batch, chunks).permute(2, 3, 0, 1)  # [B, chunks, D, N]
     if start is not None:
-        start = torch.where((seen > 0)[:, None, None], start, 0.0)  # chosen here: a NaN would outlive a product with 0
-        kept = start * (seen[:, None, None] * (step[:, None] * A)).exp()
-        here = None if at is None else torch.arange(layout.chunks, device=x.device) == at[:, :1, 0] // T
-        added = (
-            torch.cat([added[:, :1] + kept[:, None], added[:, 1:]], 1)
-            if here is None
-            else added + torch.where(here[:, :, None, None], kept[:, None], 0.0)
-        )
+        start = torch.where(seen > 0, start, 0.0)  # chosen here: a NaN would outlive a product with 0
+        added = _with_start(added, start, step[:, None] * A, T, layout)
     enters, final = _carry(added, step, A, T, layout.fresh)
     if enters is not None:
         y = torch.baddbmm(y, matrices.out.transpose(1, 2), _by_channel(enters.transpose(2, 3)))
-    y = y.view(D, T, batch, layout.chunks).permute(2, 3, 1, 0).reshape(batch, slots, D)
+    y = y.view(D, T, batch, chunks).permute(2, 3, 1, 0).reshape(batch, slots, D)
     y = y[:, slots - L :] if at is None else y.gather(1, at)
     if start is not None:
         first = torch.einsum("bdn,dnt->btd", start, matrices.out)  # [B, T, D]
-        first = torch.where((torch.arange(T, device=x.device) < seen[:, None])[:, :, None], first, 0.0)
+        first = torch.where(torch.arange(T, device=x.device)[:, None] < seen, first, 0.0)
         y = y + F.pad(first, (0, 0, 0, L - T))
     return y, final
 

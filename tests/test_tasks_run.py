@@ -97,6 +97,7 @@ def test_another_run_in_the_same_folder_is_refused(finished):
         (["--length", "0"], "length: want 4 or more, got 0"),
         (["--steps", "many"], "--steps: want a size such as"),
         (["--lr", "-1"], "lr: want 1e-12 or more, got -1"),
+        (["--stop-length", "2"], "stop-length: want 0 or 4 or more, got 2"),
         (["--longest", "2"], "longest: want 0 or 4 or more, got 2"),
         (["--selective", "A"], "selective: want some of dt, B, C"),
     ],

@@ -20,6 +20,10 @@ import click
 @click.option("--batch", metavar="N", help="Sequences a step; 64 or 8 by default.")
 @click.option("--lr", type=float, help="Constant learning rate; 1e-4 or 1e-3 by default.")
 @click.option("--longest", metavar="N", help="Test at every power of two up to this; 1M for induction heads.")
+@click.option(
+    "--stop-length", metavar="N",
+    help="A model that stops early must be right at this length too; 64k for induction heads, 0: no such length.",
+)  # fmt: skip
 @click.option("--d-model", type=int, help="Width; 64 by default.")
 @click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), help="Of matrix products.")
 @click.option("--seed", type=int, help="Fixes weights and samples; 0 by default.")
@@ -37,6 +41,7 @@ def task(
     batch: str | None,
     lr: float | None,
     longest: str | None,
+    stop_length: str | None,
     d_model: int | None,
     precision: str | None,
     seed: int | None,
@@ -56,8 +61,10 @@ def task(
     from dnamamba.config import parse_size
     from dnamamba.tasks.run import run_task
 
-    sizes = {"steps": steps, "length": length, "batch": batch, "longest": longest}
-    changes = {key: None if text is None else parse_size(text, f"--{key}") for key, text in sizes.items()}
+    sizes = {"steps": steps, "length": length, "batch": batch, "longest": longest, "stop_length": stop_length}
+    changes = {
+        key: None if text is None else parse_size(text, f"--{key.replace('_', '-')}") for key, text in sizes.items()
+    }
     others = {"lr": lr, "d_model": d_model, "precision": precision, "seed": seed}
     chosen = mixers if mixers or selective else ("mamba", "s4d")
     click.echo(run_task(name, chosen, selective, {**changes, **others}, out or Path("runs") / name, device, as_json))  # type: ignore[arg-type]

@@ -29,7 +29,7 @@ def random_bits(seed: int, stream: int, *counters: Tensor) -> Tensor:
         int64 in 0..2^32 - 1, in the counters' joint shape and on their device.
     """
     total = torch.zeros((), dtype=torch.int64, device=counters[0].device)
-    salt = _GOLDEN * (1 + stream) + seed * 0x85EBCA6B
+    salt = _GOLDEN * (1 + stream) + seed * 0x85EBCA6B & _MASK
     for place, counter in enumerate(counters):
         part = counter
         # Mixed before they meet, since sums would make one sample a shifted copy of another; and each counter another

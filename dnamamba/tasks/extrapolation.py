@@ -51,12 +51,11 @@ def measure(
     autocast: torch.dtype | None,
     tell: Callable[[Measured], None],
 ) -> list[Measured]:
-    """Test a model at each length; `tell` hears of each when it is done."""
+    """Test a model at each length, on samples that it never saw; `tell` hears of each length when it is done."""
     found = []
-    model.eval()
     for length in lengths:
         samples = min(max(TOKENS.get(model.device.type, TOKENS["cpu"]) // length, SAMPLES[0]), SAMPLES[1])
-        right = _right(task, model, settings.seed + TEST_SEED, samples, length, autocast)
+        right = right_answers(task, model, settings.seed + TEST_SEED, samples, length, autocast)
         accuracy = float(right.float().mean())
         low, high = wilson(accuracy, samples)
         found.append(Measured(length, samples, accuracy, low, high, float(right.all(1).float().mean())))
@@ -74,8 +73,10 @@ def wilson(share: float, n: int) -> tuple[float, float]:
 
 
 @torch.no_grad()
-def _right(task: Task, model: MambaLM, seed: int, samples: int, length: int, autocast: torch.dtype | None) -> Tensor:
-    """Which answers are right, [samples, answers]."""
+def right_answers(
+    task: Task, model: MambaLM, seed: int, samples: int, length: int, autocast: torch.dtype | None
+) -> Tensor:
+    """Which answers to the first so many samples are right, by streaming, bool [samples, answers]."""
     at_a_time = AT_A_TIME.get(model.device.type, AT_A_TIME["cpu"])
     rows = max(1, min(samples, at_a_time // min(length, 2**12)))
     columns = max(task.n_answers, at_a_time // rows)

@@ -84,6 +84,7 @@ def terminal_text(task: Task, settings: TaskSettings, outcomes: Sequence[Outcome
             f"{task.title}: trained at length {settings.length:,}, batch {settings.batch}, constant learning rate "
             f"{settings.lr:g}, at most {settings.steps:,} steps; {settings.d_model}x{settings.n_layers}, "
             f"chance {percent(task.chance)}",
+            f"A model stops when it is solved: {_solved(settings)}",
             "",
             text_table(*training_rows(outcomes)),
             "",
@@ -92,6 +93,14 @@ def terminal_text(task: Task, settings: TaskSettings, outcomes: Sequence[Outcome
             "",
             "Published (arXiv 2312.00752): " + "; ".join(f"{name} {value}" for name, value in task.published.items()),
         ]
+    )
+
+
+def _solved(settings: TaskSettings) -> str:
+    also = f" and at {format_size(settings.stop_length)}" if settings.stop_length else ""
+    return (
+        f"all answers right at length {settings.length:,}{also}, the loss below {settings.stop_loss:g} nats, at "
+        f"{settings.stop_checks} looks in a row, {settings.check_every:,} steps apart"
     )
 
 
@@ -133,7 +142,13 @@ def write_html(
         [
             Section("Result", [Table(*test_rows(outcomes), "accuracy, 95% interval"), Picture(picture, "accuracy")]),
             Section("Training", [Table(*training_rows(outcomes), "on samples never trained on"), published]),
-            Section("Settings", [Text("Equal for every model."), Table(["key", "value"], setting_rows)]),
+            Section(
+                "Settings",
+                [
+                    Text("Equal for every model. Solved: " + _solved(settings) + "."),
+                    Table(["key", "value"], setting_rows),
+                ],
+            ),
         ],
     )
 

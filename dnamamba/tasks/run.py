@@ -77,8 +77,10 @@ def _check(task: Task, settings: TaskSettings) -> None:
     for key, smallest in least.items():
         if not getattr(settings, key) >= smallest:
             raise InputError(f"{key.replace('_', '-')}: want {smallest:g} or more, got {getattr(settings, key)}")
-    if settings.longest and settings.longest < task.shortest:
-        raise InputError(f"longest: want 0 or {task.shortest} or more, got {settings.longest}")
+    for key in ("longest", "stop_length"):
+        value = getattr(settings, key)
+        if value and value < task.shortest:
+            raise InputError(f"{key.replace('_', '-')}: want 0 or {task.shortest} or more, got {value}")
 
 
 def _models(settings: TaskSettings, mixers: Sequence[MixerName], selective: Sequence[str]) -> dict[str, ModelConfig]:
@@ -162,9 +164,11 @@ class _Progress:
         self._last = now
         pace = (look.seconds - self._first.seconds) / max(look.step - self._first.step, 1)
         left = f", {pace * (self._settings.steps - look.step):,.0f} s left at most" if pace and not over else ""
+        at = format_size(self._settings.stop_length)
+        far = "" if look.far is None else f", at length {at} {percent(look.far)}"
         _say(
             f"{self._work}: step {look.step:,}/{self._settings.steps:,}, loss {look.loss:.4g}, on fresh samples "
-            f"{look.check_loss:.4g}, accuracy {percent(look.accuracy)}, {look.seconds:.0f} s{left}"
+            f"{look.check_loss:.4g}, accuracy {percent(look.accuracy)}{far}, {look.seconds:.0f} s{left}"
         )
 
 

@@ -58,6 +58,8 @@ class TaskSettings:
     stop_loss: float = 1e-3
     """Solved: every answer right and the mean loss below this, in nats an answer, at `stop_checks` looks in a row."""
     stop_checks: int = 3
+    stop_length: int = 0
+    """Looked at as well where the trained length is solved, and to be solved too; 0: the trained length alone."""
     longest: int = 0
     """Tested, by streaming, at every power of two up to this length; 0: at the trained length alone."""
     seed: int = 0

@@ -15,11 +15,14 @@ from dnamamba.device import autocast_dtype
 from dnamamba.errors import InputError
 from dnamamba.model import MambaLM, ModelConfig
 from dnamamba.tasks.captured import CapturedStep
+from dnamamba.tasks.extrapolation import right_answers
 from dnamamba.tasks.task import Task, TaskSettings
 from dnamamba.training import restore_moments
 
 CHECK_SEED = 2**20
 """Added to the seed for samples that training never sees."""
+FAR_SAMPLES = 64
+"""Samples of a look at the stop length."""
 CHECKPOINT_SECONDS = 60.0
 
 Tell = Callable[["Look"], None]
@@ -38,8 +41,15 @@ class Look:
     """Share of the answers that are right, on those samples."""
     whole: float
     """Share of the samples with all answers right."""
+    far: float | None
+    """Accuracy at `stop_length`; None where that was not looked at."""
     seconds: float
-    """Trained so far."""
+    """Trained so far, looks included."""
+
+    def solves(self, settings: TaskSettings) -> bool:
+        """Whether every answer was right and the loss small enough."""
+        here = self.accuracy == 1.0 and self.check_loss < settings.stop_loss
+        return here and (self.far == 1.0 or not settings.stop_length)
 
 
 class TaskTraining:
@@ -86,8 +96,7 @@ class TaskTraining:
     def is_solved(self) -> bool:
         """Whether the last looks found every answer right and the loss small enough."""
         last = self.looks[-self.settings.stop_checks :]
-        good = (look.accuracy == 1.0 and look.check_loss < self.settings.stop_loss for look in last)
-        return len(last) == self.settings.stop_checks and all(good)
+        return len(last) == self.settings.stop_checks and all(look.solves(self.settings) for look in last)
 
     @property
     def is_over(self) -> bool:
@@ -112,7 +121,8 @@ class TaskTraining:
             self._loss.zero_()
             if not math.isfinite(loss):
                 raise InputError(f"{self.task.name}: the loss is no number after step {until:,}; try a lower --lr")
-            self.looks.append(Look(until, loss, *self._check(), before + time.monotonic() - began))
+            checked = self._check()
+            self.looks.append(Look(until, loss, *checked, self._far(*checked), before + time.monotonic() - began))
             tell(self.looks[-1])
             if time.monotonic() - saved > CHECKPOINT_SECONDS or self.is_over:
                 self._save(folder)
@@ -128,6 +138,15 @@ class TaskTraining:
             parts.append(torch.stack([loss, right.float().mean(), right.all(1).float().mean()]).double() * len(part))
         loss, accuracy, whole = (torch.stack(parts).sum(0) / len(samples)).tolist()
         return loss, accuracy, whole
+
+    def _far(self, loss: float, accuracy: float, whole: float) -> float | None:
+        """Accuracy at the stop length, where it is time to look."""
+        settings = self.settings
+        if not settings.stop_length or accuracy < 1 or loss >= settings.stop_loss:
+            return None
+        seed, length = settings.seed + CHECK_SEED, settings.stop_length
+        right = right_answers(self.task, self.model, seed, FAR_SAMPLES, length, self.autocast)
+        return float(right.float().mean())
 
     def _save(self, folder: Path) -> None:
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
