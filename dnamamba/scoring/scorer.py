@@ -130,7 +130,7 @@ class VariantScorer:
     def score_many(self, variants: Iterable[Variant]) -> Iterator[VariantScore]:
         """Score variants, any number, lazily; the scores come in the order of the variants."""
         for window in _windows(variants, self.window):
-            jobs = [self._prepare([variant]) for variant in window]
+            jobs = [self.prepare([variant]) for variant in window]
             self._run([job for job in jobs if isinstance(job, _Job)])
             for variant, job in zip(window, jobs, strict=True):
                 yield VariantScore(
@@ -151,12 +151,12 @@ class VariantScorer:
     def score_haplotypes(self, haplotypes: Iterable[Sequence[Variant]]) -> Iterator[HaplotypeScore]:
         """Score haplotypes, any number, lazily and in order; errors as `score_haplotype`."""
         for window in _windows(haplotypes, self.window):
-            jobs = [self._prepare(haplotype) for haplotype in window]
+            jobs = [self.prepare(haplotype) for haplotype in window]
             self._run([job for job in jobs if isinstance(job, _Job)])
             for haplotype, job in zip(window, jobs, strict=True):
                 yield HaplotypeScore(tuple(haplotype), **_numbers(job))
 
-    def _prepare(self, variants: Sequence[Variant]) -> "_Job | str":
+    def prepare(self, variants: Sequence[Variant]) -> "_Job | str":
         """The variants as a job, or why they cannot be scored."""
         if not variants:
             raise InputError("a haplotype wants at least one variant")
