@@ -25,7 +25,8 @@ _STANDS_FOR = {
     "N": "ACGT", "R": "AG", "Y": "CT", "S": "CG", "W": "AT", "K": "GT", "M": "AC", "B": "CGT", "D": "AGT", "H": "ACT",
     "V": "ACG",
 }  # fmt: skip
-_DNA = {*"ACGT", *_STANDS_FOR}
+_BASES = frozenset("ACGT")
+_DNA = _BASES | frozenset(_STANDS_FOR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +71,11 @@ def allele_problem(ref: str, alt: str) -> str | None:
         return ODD_LETTERS
     if ref == alt:
         return REFERENCE_ONLY
+    if set(alt) <= _BASES:
+        return None
     # An N that both alleles begin or end with is none of the allele's own.
     own = (trimmed(0, ref, alt).alt, trimmed(0, ref[::-1], alt[::-1]).alt)
-    return None if all(set(letters) <= set("ACGT") for letters in own) else ODD_LETTERS
+    return None if all(set(letters) <= _BASES for letters in own) else ODD_LETTERS
 
 
 def ref_matches(ref: str, bases: str) -> bool:
@@ -100,6 +103,8 @@ def trimmed(start: int, ref: str, alt: str) -> Edit:
         start: first base of `ref`, 0-based.
     """
     ref, alt = ref.upper(), alt.upper()
+    if len(ref) == len(alt) == 1:  # most variants
+        return Edit(start, start + 1, alt) if ref != alt else Edit(start + 1, start + 1, "")
     both = min(len(ref), len(alt))
     head = next((i for i in range(both) if ref[i] != alt[i]), both)
     tail = next((i for i in range(both - head) if ref[-1 - i] != alt[-1 - i]), both - head)

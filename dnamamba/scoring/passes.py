@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,6 +9,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dnamamba.device import Moment, send_to_host
 from dnamamba.model import MambaLM, ModelState
 from dnamamba.model.reading import GRID, read
 from dnamamba.scoring.strand import Tokens
@@ -18,18 +18,24 @@ LETTERS = 4
 """A, C, G, T share all the probability; other letters are read and never counted."""
 _STATE_BYTES = 2**28  # kept states of a segment, at most
 _LONGEST_SEGMENT = {"cuda": 2**16, "cpu": 2**14}
-_BATCH_TOKENS = {"cuda": 2**18, "cpu": 2**14}
+_BATCH_TOKENS = {"cuda": 2**17, "cpu": 2**14}
 _BYTES_A_TOKEN = 40  # of memory in a pass, for each channel of the mixer in float32: ten tensors
 
 
-class Pass(NamedTuple):
-    """What a pass over some rows found."""
+class Pass:
+    """What a pass over some rows found. A GPU may still be at it: only `log_p` waits."""
 
-    log_p: NDArray[np.float64]
-    """Log-probability of each target among A, C, G and T, [B, L], nats; 0 where the target is none of them."""
-    state: ModelState
-    kept: ModelState
-    """As in `dnamamba.model.reading.Reading`."""
+    def __init__(self, log_p: Tensor, state: ModelState, kept: ModelState) -> None:
+        self.state, self.kept = state, kept
+        """As in `dnamamba.model.reading.Reading`."""
+        self._host = send_to_host(log_p)
+        self._done = Moment(log_p.device)
+
+    @property
+    def log_p(self) -> NDArray[np.float64]:
+        """Log-probability of each target among A, C, G and T, [B, L], nats; 0 where the target is none of them."""
+        self._done.wait()
+        return self._host.numpy()
 
 
 class Passes:
@@ -88,7 +94,7 @@ class Passes:
                 lengths=None if lengths is None else self._send(lengths),
             )
             log_p = self.target_log_p(reading.features, self._send(targets))
-        return Pass(log_p.cpu().numpy(), reading.state, reading.kept)
+            return Pass(log_p, reading.state, reading.kept)
 
     def target_log_p(self, features: Tensor, targets: Tensor) -> Tensor:
         """Log-probability [B, L] in float64 of `targets` [B, L] after `features` [B, L, d_model]; 0 if not counted."""

@@ -5,9 +5,11 @@ every base would be 4,000 times the bytes of the base. A pass takes rows of any 
 past its end. Where a fork may end early, its row is cut where the reference's own state is kept, and the two compared.
 """
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -31,6 +33,9 @@ SAME_SCORE = 2e-4
 """Nats: what a fork may still move by the rate of its last bases, for it to end."""
 _FLOOR = 1e-3  # of the block's mean: channels whose state is smaller are compared against this
 _LONGEST_PIECE = 2**14  # tokens of a row in one pass
+
+_AT_ONCE = 2  # batches under way
+_END = object()
 
 ALLELE, SHARED = 1, 2
 _PAD = np.uint8(DNA.start)  # no letter: it is never counted
@@ -118,22 +123,33 @@ def _cuts(n: int, checks: list[int]) -> list[int]:
 def run_rows(passes: Passes, rows: Sequence[Row], track: Track) -> None:
     """Read rows to their ends, or to where they may stop; fills in `allele`, `letters` and `shared` of each."""
     waiting = sorted((row for row in rows if row.cuts), key=_widest)
-    while waiting:
-        count = max(1, passes.batch_tokens // _widest(waiting[-1]))
-        batch, waiting = waiting[-count:], waiting[:-count]
-        _run_batch(passes, batch, track)
+    running: deque[Iterator[None]] = deque()
+    while waiting or running:
+        if waiting and len(running) < _AT_ONCE:
+            count = max(1, passes.batch_tokens // _widest(waiting[-1]))
+            running.append(_run_batch(passes, waiting[-count:], track))
+            waiting = waiting[:-count]
+        else:
+            running.rotate(-1)
+        if next(running[-1], _END) is _END:
+            running.pop()
 
 
 def _widest(row: Row) -> int:
     return max(end - begin for begin, end in pairwise([0, *row.cuts]))
 
 
-def _run_batch(passes: Passes, rows: list[Row], track: Track) -> None:
+def _run_batch(passes: Passes, rows: list[Row], track: Track) -> Iterator[None]:
+    """Run a batch; yields where a pass is under way, so that a GPU computes while another batch is laid out."""
     state = track.states(np.array([row.cell for row in rows], np.int64))
     read, piece = [0] * len(rows), 0
     while rows:
         ends = [row.cuts[piece] for row in rows]
-        state = _run_piece(passes, rows, read, ends, state, track)
+        laid = _lay_out(rows, read, ends)
+        found = passes(laid.tokens, laid.targets, state, lengths=laid.uneven)
+        yield
+        _add_up(rows, laid, found.log_p, track)
+        state = found.state
         piece += 1
         going = [i for i, row in enumerate(rows) if piece < len(row.cuts)]
         checked = [i for i in going if ends[i] in rows[i].checks]
@@ -145,32 +161,50 @@ def _run_batch(passes: Passes, rows: list[Row], track: Track) -> None:
         rows, read = [rows[i] for i in going], [ends[i] for i in going]
 
 
-def _run_piece(
-    passes: Passes, rows: list[Row], read: list[int], ends: list[int], state: ModelState, track: Track
-) -> ModelState:
-    """Read tokens [read, ends) of each row and add up what they say."""
+class _Piece(NamedTuple):
+    """The next tokens of each row, side by side, [B, L]."""
+
+    tokens: Tokens
+    targets: Tokens
+    kinds: NDArray[np.uint8]
+    same: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+
+    @property
+    def uneven(self) -> NDArray[np.int64] | None:
+        """The lengths, where they differ."""
+        return self.lengths if (self.lengths != self.tokens.shape[1]).any() else None
+
+
+def _lay_out(rows: list[Row], read: list[int], ends: list[int]) -> _Piece:
+    """Tokens [read, ends) of each row."""
     lengths = np.subtract(ends, read)
     shape = len(rows), int(lengths.max())
     tokens, targets = np.full(shape, _PAD, np.uint8), np.full(shape, _PAD, np.uint8)
     kinds, same = np.zeros(shape, np.uint8), np.zeros(shape, np.int64)
-    for i, row in enumerate(rows):
-        begin, end, count = read[i], ends[i], lengths[i]
+    for i, (row, begin, end) in enumerate(zip(rows, read, ends, strict=True)):
+        count = end - begin
         tokens[i, :count] = row.tokens[begin:end]
         targets[i, :count] = row.tokens[begin + 1 : end + 1]
         kinds[i, :count] = row.kinds[begin:end]
         same[i, :count] = row.same[begin:end]
-    even = bool((lengths == shape[1]).all())
-    found = passes(tokens, targets, state, lengths=None if even else lengths)
+    return _Piece(tokens, targets, kinds, same, lengths)
+
+
+def _add_up(rows: list[Row], piece: _Piece, log_p: NDArray[np.float64], track: Track) -> None:
+    """Add to each row what a pass over its piece found."""
     # Selected, not multiplied by 0: nothing of a pad or a prefix can come into a sum.
-    alleles = np.where(kinds == ALLELE, found.log_p, 0.0)
-    shared = kinds == SHARED
-    moved = np.where(shared, found.log_p - track.log_p_at(np.where(shared, same, track.first)), 0.0)
-    for i, row in enumerate(rows):
-        row.allele += float(alleles[i].sum())
-        row.letters += int(np.count_nonzero(kinds[i] == ALLELE))
-        row.shared += float(moved[i].sum())
-        row.drift = float(np.abs(moved[i, max(lengths[i] - FIRST_CHECK, 0) : lengths[i]]).sum()) / FIRST_CHECK
-    return found.state
+    own, shared = piece.kinds == ALLELE, piece.kinds == SHARED
+    moved = np.where(shared, log_p - track.log_p_at(np.where(shared, piece.same, track.first)), 0.0)
+    alleles = np.where(own, log_p, 0.0).sum(1).tolist()
+    letters, sums = np.count_nonzero(own, 1).tolist(), moved.sum(1).tolist()
+    recent = np.arange(moved.shape[1]) >= piece.lengths[:, None] - FIRST_CHECK
+    drift = (np.abs(moved).sum(1, where=recent) / FIRST_CHECK).tolist()
+    for row, *values in zip(rows, alleles, letters, sums, drift, strict=True):
+        row.allele += values[0]
+        row.letters += values[1]
+        row.shared += values[2]
+        row.drift = values[3]
 
 
 def _converged(rows: list[Row], ends: list[int], checked: list[int], state: ModelState, track: Track) -> set[int]:

@@ -29,6 +29,7 @@ from dnamamba.scoring.types import HaplotypeScore, StrandParts, VariantScore
 
 Strands = Literal["both", "forward"]
 T = TypeVar("T")
+_BASES = frozenset("ACGT")
 _WINDOW = 4096, 2**18  # variants held at once, at least and at most
 
 
@@ -184,10 +185,11 @@ class VariantScorer:
         bases = self.reference.fetch(contig, start, end).tobytes().decode("latin-1").upper()
         if not ref_matches(variant.ref, bases):
             return MISMATCH
-        edit = trimmed(start, variant.ref, variant.alt)
-        replaced = bases[edit.start - start : edit.end - start]
+        if len(variant.ref) != len(variant.alt) or set(bases) <= _BASES:
+            return None
         # An N has no log-probability: a letter in its place cannot be weighed against it. What an indel takes out can.
-        return AMBIGUOUS if len(replaced) == len(edit.alt) and not set(replaced) <= set("ACGT") else None
+        edit = trimmed(start, variant.ref, variant.alt)
+        return None if set(bases[edit.start - start : edit.end - start]) <= _BASES else AMBIGUOUS
 
     def _run(self, jobs: Sequence[_Job]) -> None:
         """Fill in the parts of jobs, strand by strand and stream by stream."""
