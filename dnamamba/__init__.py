@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dnamamba.embedding.in_python import embed as embed
     from dnamamba.kernels import selective_scan as selective_scan
     from dnamamba.model_directory import load as load
     from dnamamba.pipelines.store import open_store as open_store
@@ -17,6 +18,7 @@ __version__ = "0.1.0"
 _HOME = {
     "VariantScore": "dnamamba.scoring.types",
     "VariantScorer": "dnamamba.scoring.scorer",
+    "embed": "dnamamba.embedding.in_python",
     "load": "dnamamba.model_directory",
     "load_classifier": "dnamamba.species.classifier",
     "open_store": "dnamamba.pipelines.store",
@@ -28,6 +30,7 @@ __all__ = [
     "VariantScore",
     "VariantScorer",
     "__version__",
+    "embed",
     "load",
     "load_classifier",
     "open_store",

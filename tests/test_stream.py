@@ -14,17 +14,16 @@ from random_classifiers import random_sequence, reverse_complement
 from dnamamba.errors import InputError
 from dnamamba.model import ModelConfig
 from dnamamba.pipelines.alphabet import DNA
-from dnamamba.pipelines.letters import LetterRules
 from dnamamba.pipelines.sequence_files import open_sequences
 from dnamamba.stream import strands
 from dnamamba.stream.batches import BatchPlan, in_order, make_batches, other_strand, pad
-from dnamamba.stream.given import given_sequences, one_stream
+from dnamamba.stream.given import HowToRead, given_sequences, one_stream
 from dnamamba.stream.pieces import LongPiece, Piece, PieceCutter, rechunk
 from dnamamba.stream.strands import BothWays, Spool
 
 
 def _sequence(letters, name="x"):
-    return next(given_sequences({name: letters}, LetterRules()))
+    return next(given_sequences({name: letters}, HowToRead()))
 
 
 def _letters(tokens):
@@ -38,7 +37,7 @@ def _content(piece):
 @given(st.integers(0, 300), st.integers(1, 80), st.integers(1, 80), st.integers(1, 50))
 def test_windows_cover_a_sequence_once(length, window, limit, block):
     letters = random_sequence(length)
-    stream = one_stream([letters[i : i + block] for i in range(0, length, block)], LetterRules())
+    stream = one_stream([letters[i : i + block] for i in range(0, length, block)], HowToRead())
     found = [(piece.start, _content(piece)) for piece in PieceCutter(DNA, limit, window).pieces(stream)]
     assert found == [(start, letters[start : start + window]) for start in range(0, length, window)]
 
@@ -106,7 +105,7 @@ def test_the_other_strand_of_padded_rows():
 def test_both_ways(in_memory, access, size, monkeypatch):
     monkeypatch.setattr(strands, "IN_MEMORY", in_memory)
     letters = random_sequence(399) + b"N"
-    given = _sequence(letters) if access == "random" else one_stream([letters[:150], letters[150:]], LetterRules())
+    given = _sequence(letters) if access == "random" else one_stream([letters[:150], letters[150:]], HowToRead())
     (piece,) = PieceCutter(DNA, 100).pieces(given)
     assert (piece.read is None) == (access == "stream")
     with BothWays(piece, DNA) as ways:
@@ -151,7 +150,7 @@ class _Echo:
 def test_order_is_kept_over_pools_and_long_pieces():
     lengths = [random.Random(1).choice((3, 50, 99, 150)) for _ in range(200)]
     cutter = PieceCutter(DNA, 100)
-    sequences = given_sequences([(str(i), random_sequence(n)) for i, n in enumerate(lengths)], LetterRules())
+    sequences = given_sequences([(str(i), random_sequence(n)) for i, n in enumerate(lengths)], HowToRead())
     echo = _Echo()
     pieces = (piece for one in sequences for piece in cutter.pieces(one))
     found = list(in_order(pieces, echo, BatchPlan(100, 10)))
@@ -198,20 +197,20 @@ def test_what_may_be_given(tmp_path):
         ([], []),
         ([""], [("sequence 1", b"")]),
     ):
-        found = [(one.name, b"".join(map(bytes, one.blocks()))) for one in given_sequences(what, LetterRules())]
+        found = [(one.name, b"".join(map(bytes, one.blocks()))) for one in given_sequences(what, HowToRead())]
         assert found == want
     for what, message in (
         (7, "want a path, a sequence, or several of them; got int"),
         ([3], "sequence 1: a sequence is str, bytes or a uint8 array"),
         ([np.zeros((2, 2))], r"got an array of float64, shape \[2, 2\]"),
-        (["ACJ"], "sequence 1: base 3: found 'J', not a DNA letter"),
+        (["AC-"], "sequence 1: base 3: found '-', an alignment gap"),
     ):
         with pytest.raises(InputError, match=message):
-            list(given_sequences(what, LetterRules()))
-    with pytest.raises(InputError, match="stream: base 5: found 'J'"):
-        list(one_stream(["AC", "GTJ"], LetterRules()).blocks())
+            list(given_sequences(what, HowToRead()))
+    with pytest.raises(InputError, match="stream: base 5: found '-'"):
+        list(one_stream(["AC", "GT-"], HowToRead()).blocks())
     with pytest.raises(InputError, match="want a sequence, or an iterable of its blocks"):
-        one_stream(7, LetterRules())
+        one_stream(7, HowToRead())
 
 
 def test_a_long_contig_passes_in_bounded_memory(tmp_path):

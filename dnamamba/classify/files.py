@@ -13,7 +13,7 @@ from dnamamba.classify.verdict import Verdict
 from dnamamba.errors import InputError
 from dnamamba.species.classifier import Classifier
 from dnamamba.stream.batches import BatchPlan, in_order
-from dnamamba.stream.from_files import Failures, HowToRead, pieces_of_files
+from dnamamba.stream.from_files import Failures, pieces_of_files
 from dnamamba.stream.pieces import PieceCutter, Progress
 from dnamamba.table_writer import Format, TableWriter, table_format
 
@@ -46,9 +46,8 @@ def classify_files(
     model = classifier.model
     plan = BatchPlan.of(model.lm.config, model.device, options.batch_bases)
     cutter = PieceCutter(classifier.alphabet, plan.bases, options.window, progress)
-    how = HowToRead(names=options.names, gaps=options.gaps, unknown=options.unknown, rna=options.rna)
     failures, tally, judging = Failures(note), Tally(), options.judging(classifier)
-    pieces = pieces_of_files(paths, cutter, how, failures)
+    pieces = pieces_of_files(paths, cutter, options, failures)
     judge = Judge(classifier, judging, plan)
     began = time.monotonic()
     found = tally.watch(in_order(pieces, judge, plan, failures), options.min_confidence)

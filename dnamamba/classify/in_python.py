@@ -8,7 +8,6 @@ from dnamamba.classify.judge import Judge
 from dnamamba.classify.options import EVERY, ClassifyOptions
 from dnamamba.classify.rows import Rows
 from dnamamba.classify.verdict import Verdict
-from dnamamba.pipelines.letters import LetterRules
 from dnamamba.species.classifier import Classifier
 from dnamamba.stream.batches import BatchPlan, in_order
 from dnamamba.stream.given import given_sequences, one_stream
@@ -22,7 +21,7 @@ def verdicts(classifier: Classifier, given: object, options: ClassifyOptions) ->
     """Verdicts of what `given_sequences` takes, in its order, as they come."""
     plan = BatchPlan.of(classifier.model.lm.config, classifier.model.device, options.batch_bases)
     cutter = PieceCutter(classifier.alphabet, plan.bases, options.window)
-    sequences = given_sequences(given, _rules(options), options.names)
+    sequences = given_sequences(given, options)
     pieces = (piece for sequence in sequences for piece in cutter.pieces(sequence))
     return in_order(pieces, Judge(classifier, options.judging(classifier), plan), plan)
 
@@ -39,11 +38,7 @@ def classify_stream(classifier: Classifier, sequence: object, options: ClassifyO
     """`Classifier.classify_stream`, which says what goes in and comes out."""
     options = replace(options, every=options.every or EVERY)
     plan = BatchPlan.of(classifier.model.lm.config, classifier.model.device, options.batch_bases)
-    stream = one_stream(sequence, _rules(options))
+    stream = one_stream(sequence, options)
     blocks = PieceCutter(classifier.alphabet, 0).tokens(stream)
     piece = LongPiece(stream.name, 0, blocks, None, None, stream)
     return Judge(classifier, options.judging(classifier, live=True), plan).stream(piece)
-
-
-def _rules(options: ClassifyOptions) -> LetterRules:
-    return LetterRules(gaps=options.gaps, unknown=options.unknown, rna=options.rna)

@@ -5,16 +5,15 @@ from typing import Literal
 
 from dnamamba.classify.judge import Judging
 from dnamamba.errors import InputError
-from dnamamba.pipelines.fasta import Names
-from dnamamba.pipelines.letters import Gaps, Unknown
 from dnamamba.species.classifier import Classifier
+from dnamamba.stream.given import HowToRead
 
 EVERY = 2**10
 """Bases between two looks of an early stop where nothing else is said."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifyOptions:
+class ClassifyOptions(HowToRead):
     """How sequences are read and judged.
 
     Raises:
@@ -35,14 +34,6 @@ class ClassifyOptions:
     """Sequences of fewer bases are left open. None: the shortest length the classifier was trained on."""
     batch_bases: int | None = None
     """Bases that go through the model at once; None: by device and size of the model."""
-    names: Names = "first-word"
-    """What of a FASTA header is a sequence's name."""
-    gaps: Gaps = "error"
-    """What becomes of alignment gaps: "error" or "drop"."""
-    unknown: Unknown = "N"
-    """What becomes of letters that are no nucleotide code: read as "N" and counted, or "error"."""
-    rna: bool = False
-    """Read U as T."""
 
     def __post_init__(self) -> None:
         for name in ("window", "every", "min_length", "batch_bases"):

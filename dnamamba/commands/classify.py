@@ -5,6 +5,8 @@ from typing import Literal
 
 import click
 
+from dnamamba.commands.sequence_options import reading_options
+
 
 @click.command(short_help="Call the species of reads, contigs and chromosomes.")
 @click.argument("model", type=click.Path(path_type=Path))
@@ -34,21 +36,7 @@ import click
 @click.option(
     "--min-length", metavar="N", help="Leave sequences of fewer bases open; default: the shortest trained on."
 )
-@click.option("--batch-bases", metavar="N", help="Bases through the model at once; default: by device and model size.")
-@click.option(
-    "--names", type=click.Choice(["first-word", "full"]), default="first-word", show_default=True,
-    help="Part of a FASTA header that names the sequence.",
-)  # fmt: skip
-@click.option(
-    "--gaps", type=click.Choice(["error", "drop"]), default="error", show_default=True,
-    help="What becomes of alignment gaps.",
-)  # fmt: skip
-@click.option(
-    "--unknown", type=click.Choice(["N", "error"]), default="N", show_default=True,
-    help="What becomes of letters that are no nucleotide code: read as N and counted, or an error.",
-)  # fmt: skip
-@click.option("--rna", is_flag=True, help="Read U as T.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@reading_options
 def classify(
     model: Path, files: tuple[str, ...], out: str, form: str | None, window: str | None, bedgraph: Path | None,
     strands: str | None, every: str | None, stop_when: float | None, min_confidence: float, min_length: str | None,

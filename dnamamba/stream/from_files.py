@@ -4,20 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from dnamamba.errors import InputError
-from dnamamba.pipelines.fasta import Names
-from dnamamba.pipelines.letters import Gaps, Unknown
-from dnamamba.pipelines.sequence_files import open_sequences
+from dnamamba.stream.given import HowToRead
 from dnamamba.stream.pieces import LongPiece, Piece, PieceCutter
-
-
-@dataclass(frozen=True, kw_only=True)
-class HowToRead:
-    """What becomes of names and letters; the words are those of `open_sequences`."""
-
-    names: Names = "first-word"
-    gaps: Gaps = "error"
-    unknown: Unknown = "N"
-    rna: bool = False
 
 
 @dataclass
@@ -64,8 +52,7 @@ def pieces_of_files(
     """
     for path in paths:
         try:
-            file = open_sequences(path, names=how.names, gaps=how.gaps, unknown=how.unknown, rna=how.rna)
-            for sequence in file.contigs():
+            for sequence in how.open(path).contigs():
                 for piece in cutter.pieces(sequence, path):
                     yield piece
                     if path in failures.of:  # the one who read a long piece has found out

@@ -1,0 +1,1 @@
+"""Embeddings: the features a model makes of sequences, pooled or base by base."""
