@@ -62,6 +62,11 @@ def hide_behind_resets(dtail: Tensor, reset: Tensor | None) -> Tensor:
     return dtail.masked_fill(hidden[:, :, None], 0.0)
 
 
+def taken_over(summary: ScanSummary) -> dict[str, Any]:
+    """The summary's walk as a keyword of the engine's scan, where it left one."""
+    return {} if summary.walk is None else {"walk": summary.walk}
+
+
 def _module(engine: str, op: str) -> ModuleType:
     return import_module(f"dnamamba.kernels.{engine}_{op}")  # at first use: it imports numba or Triton
 
@@ -133,7 +138,9 @@ class _Scan(torch.autograd.Function):
             )  # fmt: skip
         else:
             forward = _module(engine, "scan").scan_forward
-            y, _, borders = forward(x, dt, A, B, C, D, z, dt_bias, before, reset, dt_softplus)
+            y, _, borders = forward(
+                x, dt, A, B, C, D, z, dt_bias, before, reset, dt_softplus, **taken_over(summary)
+            )  # fmt: skip
         ctx.save_for_backward(x, dt, A, B, C, D, z, dt_bias, before, reset, borders)
         ctx.relay, ctx.engine, ctx.dt_softplus = relay, engine, dt_softplus
         ctx.is_given = given is not None and relay.is_first
@@ -159,7 +166,7 @@ class _Scan(torch.autograd.Function):
             grads = _reference_gradients(op, inputs, [dy, dfinal])
         else:
             backward = _module(ctx.engine, "scan").scan_backward
-            grads = backward(dy, dfinal, *inputs, reset, borders, ctx.dt_softplus)
+            grads = backward(dy, dfinal, *inputs, reset, borders, ctx.dt_softplus, **taken_over(summary))
         *others, dbefore = grads
         return *others, dbefore if ctx.is_given else None, None, None, None, None
 

@@ -7,7 +7,7 @@ way, carry it over the pieces in between, and scan their own piece from the stat
 
 from importlib import import_module
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,6 +25,9 @@ class ScanSummary(NamedTuple):
     """The sum of the steps, [B, D], in the dtype of `added`; less where even so nothing of a state is left."""
     cut: Tensor
     """Whether the piece holds a reset, [B] bool: no sum of steps can say "nothing is left"."""
+    walk: Any = None
+    """What the engine's scan of the same piece can take over from the summary (`walk` of its scan_forward and
+    scan_backward, which use it up); None where it has to walk anew."""
 
     def carry(self, A: Tensor, state: Tensor | None) -> Tensor:
         """The state after the piece, [B, D, N], given the one before it; None is zero. A is [D, N]."""
@@ -85,13 +88,14 @@ def scan_summary(
     check_floats(op, x=x, dt=dt, A=A, B=B, z=z, dt_bias=dt_bias)
     engine = choose(op, engine, x, dt, A, B, z, dt_bias, reset)
     with torch.no_grad():
+        walk = None
         if engine == "reference":
             added, time = reference.scan_summary(
                 x, dt, A, B, z=z, dt_bias=dt_bias, dt_softplus=dt_softplus, reset=reset, adjoint=adjoint
             )
         else:
-            added, time = _engine(engine).scan_summary(
+            added, time, walk = _engine(engine).scan_summary(
                 x, dt, A.float(), B, z, None if dt_bias is None else dt_bias.float(), reset, dt_softplus, adjoint
             )
         cut = torch.zeros(batch, dtype=torch.bool, device=x.device) if reset is None else reset.any(1)
-    return ScanSummary(added, time, cut)
+    return ScanSummary(added, time, cut, walk)

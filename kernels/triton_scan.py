@@ -4,7 +4,7 @@ Where batch x channels fills the machine, one walk over the whole length does. W
 chunks that run side by side; triton_scan_chunks.py finds the state each one starts from.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import triton.language as tl
@@ -21,6 +21,14 @@ from dnamamba.kernels.triton_scan_sparse import sparse_output_kernel
 
 CARRY_UNROLL = 8
 _WORDS = {torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
+
+
+class Walk(NamedTuple):
+    """What each chunk does to the state (adjoint: to gamma), as `walk_chunks` found it; carrying it uses it up."""
+
+    T: int
+    added: Tensor
+    times: Tensor
 
 
 def borders_shape(B: int, L: int, D: int, N: int) -> tuple[int, int, int, int]:
@@ -121,11 +129,13 @@ def carry_states(
 def _chunk_starts(
     size: Sizes, T: int, x: Tensor, dt: Tensor, z: Tensor | None, rows: Tensor, A: Tensor | None,
     dt_bias: Tensor | None, reset: Tensor | None, reset_bytes: Tensor | None, start: Tensor | None,
-    dt_softplus: bool, adjoint: bool,
+    dt_softplus: bool, adjoint: bool, walk: Walk | None,
 ) -> Tensor | None:  # fmt: skip
     """The state that enters each chunk, [B, chunks, N, D]: h before its first step, or gamma after its last."""
     if -(-size.L // T) == 1:
         return start
+    if walk is not None:
+        return carry_states(size, walk.added, walk.times, _cuts(reset, T), A, start, adjoint)
     pieces = plan.pick_pieces(size, T, multiprocessors(x.device))
     steps = T // pieces
     added, times = walk_chunks(
@@ -142,12 +152,13 @@ def _by_state(t: Tensor | None) -> Tensor | None:
 def scan_forward(
     x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None, z: Tensor | None,
     dt_bias: Tensor | None, initial_state: Tensor | None, reset: Tensor | None, dt_softplus: bool,
-    *, chunk_length: int | None = None,
+    *, chunk_length: int | None = None, walk: Walk | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Run the scan; arguments as in `selective_scan`, already validated.
 
     Args:
         chunk_length: steps a chunk, a multiple of 64; None picks it from the shape.
+        walk: over the same inputs, from `scan_summary`; it is used up.
 
     Returns:
         y [B, L, D] in the dtype of x, the state after the last step [B, D, N] float32, and the states the backward
@@ -158,9 +169,11 @@ def scan_forward(
     reset_bytes = None if reset is None else reset.contiguous().view(torch.uint8)
     A_nd, start = _by_state(A.detach()), _by_state(initial_state)
     machine = multiprocessors(x.device)
-    T = chunk_length or plan.pick_chunk_length(size, machine, *plan.FORWARD)
+    T = walk.T if walk else chunk_length or plan.pick_chunk_length(size, machine, *plan.FORWARD)
     chunks = -(-size.L // T)
-    start = _chunk_starts(size, T, x, dt, None, B, A_nd, dt_bias, reset, reset_bytes, start, dt_softplus, adjoint=False)
+    start = _chunk_starts(
+        size, T, x, dt, None, B, A_nd, dt_bias, reset, reset_bytes, start, dt_softplus, adjoint=False, walk=walk
+    )
     y = torch.empty(size.B, size.L, size.D, dtype=x.dtype, device=x.device)
     final = torch.empty(size.B, size.D, size.N, dtype=torch.float32, device=x.device)
     borders = torch.empty(borders_shape(size.B, size.L, size.D, size.N), dtype=torch.float32, device=x.device)
@@ -189,7 +202,7 @@ def scan_backward(
     dy: Tensor, dfinal_state: Tensor | None, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor,
     D: Tensor | None, z: Tensor | None, dt_bias: Tensor | None, initial_state: Tensor | None, reset: Tensor | None,
     borders: Tensor, dt_softplus: bool, *, chunk_length: int | None = None,
-    into: tuple[Tensor, Tensor, Tensor | None] | None = None, y: Tensor | None = None,
+    into: tuple[Tensor, Tensor, Tensor | None] | None = None, y: Tensor | None = None, walk: Walk | None = None,
 ) -> tuple[Tensor | None, ...]:  # fmt: skip
     """Gradients of `scan_forward`, given those of y and of the final state, and the borders it returned.
 
@@ -198,6 +211,7 @@ def scan_backward(
         into: where the gradients of x, dt and z go, [B, L, D] with a dense last axis; they may be dy, dt and z
             themselves, which are then overwritten.
         y: contiguous [B, L, D], filled with the scan's output once more, for a caller who has not kept it.
+        walk: over the same inputs, from the adjoint `scan_summary`; it is used up.
 
     Returns:
         The gradients of x, dt, A, B, C, D, z, dt_bias and initial_state, each in its tensor's dtype, None for None.
@@ -208,14 +222,14 @@ def scan_backward(
     reset_bytes = None if reset is None else reset.contiguous().view(torch.uint8)
     A_nd = _by_state(A)
     machine = multiprocessors(x.device)
-    warps, budget = plan.backward_memory(size, x.element_size(), machine)
+    warps, budget, T = plan.plan_backward(size, x.element_size(), machine)
+    T = walk.T if walk else chunk_length or T
     slots = machine * warps
-    longest = budget / (slots * 2 * size.N * 4) if size.B * size.tiles < slots else float("inf")
-    T = chunk_length or plan.pick_chunk_length(size, machine, warps, *plan.BACKWARD[1:], longest=longest)
     chunks = -(-size.L // T)
     gamma = _chunk_starts(
-        size, T, dy, dt, z, C, A_nd, dt_bias, reset, reset_bytes, _by_state(dfinal_state), dt_softplus, adjoint=True
-    )
+        size, T, dy, dt, z, C, A_nd, dt_bias, reset, reset_bytes, _by_state(dfinal_state), dt_softplus, adjoint=True,
+        walk=walk,
+    )  # fmt: skip
 
     def empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.empty(shape, dtype=dtype, device=x.device)

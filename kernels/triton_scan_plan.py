@@ -138,3 +138,12 @@ def backward_memory(size: Sizes, element_size: int, machine: int) -> tuple[int, 
         if left > 0 and left**2 >= 4 * product:
             return warps, int(left + (left**2 - 4 * product) ** 0.5) // 2
     return 1, 2**25
+
+
+@cache
+def plan_backward(size: Sizes, element_size: int, machine: int) -> tuple[int, int, int]:
+    """How the gradient pass runs: programs a multiprocessor, bytes for the tiles' parts, and steps a chunk."""
+    warps, budget = backward_memory(size, element_size, machine)
+    slots = machine * warps
+    longest = budget / (slots * 2 * size.N * 4) if size.B * size.tiles < slots else float("inf")
+    return warps, budget, pick_chunk_length(size, machine, warps, *BACKWARD[1:], longest=longest)

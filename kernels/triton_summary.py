@@ -1,7 +1,6 @@
 """The summary of a piece on a GPU: the scan's own chunk and carry kernels, and one more carry past the last chunk."""
 
 import torch
-import triton
 from torch import Tensor
 
 from dnamamba.kernels import triton_scan
@@ -11,8 +10,8 @@ from dnamamba.kernels import triton_scan_plan as plan
 def scan_summary(
     x: Tensor, dt: Tensor, A: Tensor, B: Tensor, z: Tensor | None, dt_bias: Tensor | None, reset: Tensor | None,
     dt_softplus: bool, adjoint: bool, *, chunk_length: int | None = None,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Return what the piece adds [B, D, N] and its time [B, D], as `scan_summary` of scan_summary.py says.
+) -> tuple[Tensor, Tensor, triton_scan.Walk | None]:  # fmt: skip
+    """Return what the piece adds [B, D, N], its time [B, D], as `scan_summary` of scan_summary.py says, and the walk.
 
     The time of a channel may be too short where 2^-25 of a state is left at most: the walk has stopped there.
 
@@ -24,16 +23,20 @@ def scan_summary(
     reset_bytes = None if reset is None else reset.contiguous().view(torch.uint8)
     A_nd = triton_scan._by_state(A)
     assert A_nd is not None
-    T = chunk_length or plan.pick_chunk_length(size, plan.multiprocessors(x.device), *plan.FORWARD)
-    chunks = triton.cdiv(size.L, T)
+    machine = plan.multiprocessors(x.device)
+    if adjoint:
+        T = chunk_length or plan.plan_backward(size, x.element_size(), machine)[2]
+    else:
+        T = chunk_length or plan.pick_chunk_length(size, machine, *plan.FORWARD)
+    chunks = -(-size.L // T)
     states, times = triton_scan.walk_chunks(
         size, T, x, dt, z, B, A_nd, dt_bias, reset_bytes, dt_softplus, adjoint, outermost=True
     )
     last = 0 if adjoint else chunks - 1  # the chunk that is walked last
-    added = states[:, last]
+    added, walk = states[:, last], None
     if chunks > 1:
-        added, cuts = added.clone(), triton_scan._cuts(reset, T)
-        enters = triton_scan.carry_states(size, states, times, cuts, A_nd, None, adjoint)
+        walk, cuts = triton_scan.Walk(T, states, times), triton_scan._cuts(reset, T)
+        enters = triton_scan.carry_states(size, states.clone(), times, cuts, A_nd, None, adjoint)
         carried = torch.exp(A_nd * times[:, last, None]) * enters[:, last]
-        added += carried if cuts is None else torch.where(cuts[:, last, None, None] != 0, 0.0, carried)
-    return added.transpose(1, 2).contiguous(), times.sum(1)
+        added = added + (carried if cuts is None else torch.where(cuts[:, last, None, None] != 0, 0.0, carried))
+    return added.transpose(1, 2).contiguous(), times.sum(1), walk

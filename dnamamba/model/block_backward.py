@@ -5,12 +5,14 @@ the backward holds beside the kept tensors does not grow with the length, and th
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from dnamamba.kernels.causal_conv import new_tail
+from dnamamba.kernels.relay import taken_over
+from dnamamba.kernels.scan_summary import ScanSummary
 from dnamamba.kernels.weight_gradient import weight_gradient
 from dnamamba.model.block_plan import Border, Kept, Plan, Weights, split_batch, split_length
 
@@ -29,6 +31,7 @@ class _Piece(NamedTuple):
 def run_backward(
     plan: Plan, weights: Weights, kept: Kept, stream: Tensor, starts: Sequence[Border], reset: Tensor | None,
     dout: Tensor, dstream: Tensor | None, dend: Border, copy: torch.dtype | None,
+    summaries: Sequence[ScanSummary] = (),
 ) -> tuple[Tensor, Tensor | None, Border, Weights]:  # fmt: skip
     """Gradients of a planned block.
 
@@ -37,6 +40,7 @@ def run_backward(
         starts: what each span of `split_length` started from.
         dout, dstream, dend: gradients of output, stream and what came after the last step.
         copy: a second dtype in which the stream's gradient is wanted, or None.
+        summaries: of each piece, in the order they are taken here, where another has made them; they are used up.
 
     Returns:
         The gradient of the stream (float32), its copy, that of the first start, and those of the weights (float32).
@@ -46,7 +50,7 @@ def run_backward(
     dtotal = torch.empty(stream.shape, dtype=torch.float32, device=stream.device)
     second = None if copy is None else torch.empty(stream.shape, dtype=copy, device=stream.device)
     sums: list[Tensor] | None = None
-    dstarts = []
+    dstarts, known = [], iter(summaries)
     for rows in split_batch(B, L, D):
         later = dend.rows(rows)
         for span, start in reversed(list(zip(split_length(L, D), starts, strict=True))):
@@ -60,7 +64,7 @@ def run_backward(
                 None if reset is None else reset[at], dout[at], None if dstream is None else dstream[at],
                 (dtotal[at], None if second is None else second[at]),
             )  # fmt: skip
-            later, grads = _piece_backward(plan, w, piece, start.rows(rows), later)
+            later, grads = _piece_backward(plan, w, piece, start.rows(rows), later, next(known, None))
             sums = list(grads) if sums is None else [total.add_(grad) for total, grad in zip(sums, grads, strict=True)]
         dstarts.append(later)
     assert sums is not None
@@ -79,7 +83,9 @@ def _recomputed(plan: Plan, w: Weights, piece: _Piece, start: Border) -> tuple[K
     return Kept(normed, before, z, x, low, plan.time_steps(low, w), kept.y, kept.borders), True
 
 
-def _piece_backward(plan: Plan, w: Weights, piece: _Piece, start: Border, dend: Border) -> tuple[Border, Weights]:
+def _piece_backward(
+    plan: Plan, w: Weights, piece: _Piece, start: Border, dend: Border, summary: ScanSummary | None
+) -> tuple[Border, Weights]:
     """Gradients of the piece's start and its part of the weights'. Large tensors are let go of at their last use."""
     (D, rank), scan = w.dt_proj.shape, plan.kernels("scan")
     kept, own = _recomputed(plan, w, piece, start)
@@ -96,11 +102,12 @@ def _piece_backward(plan: Plan, w: Weights, piece: _Piece, start: Border, dend: 
     dy = piece.dout @ w.out_proj
     dxz = torch.empty(*dy.shape[:2], 2 * D, dtype=dy.dtype, device=dy.device)
     given = (dy, dend.state, *inputs, borders, True)
+    walked: dict[str, Any] = {} if summary is None else taken_over(summary)
     if plan.engine == "triton":
-        again = torch.empty_like(dy) if y is None else None
+        output = torch.empty_like(dy) if y is None else None
         places = dy, dt if own else torch.empty_like(dt), dxz[..., D:]
-        dx, ddt, dA, dB, dC, dD, _, ddt_bias, dstate = scan.scan_backward(*given, into=places, y=again)
-        y = again if y is None else y
+        dx, ddt, dA, dB, dC, dD, _, ddt_bias, dstate = scan.scan_backward(*given, into=places, y=output, **walked)
+        y = output if y is None else y
     else:
         dx, ddt, dA, dB, dC, dD, dz, ddt_bias, dstate = scan.scan_backward(*given)
         dxz[..., D:] = dz

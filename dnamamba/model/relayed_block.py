@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from dnamamba.kernels.causal_conv import new_tail
-from dnamamba.kernels.relay import Relay, hide_behind_resets
+from dnamamba.kernels.relay import Relay, hide_behind_resets, taken_over
 from dnamamba.kernels.scan_summary import ScanSummary, scan_summary
 from dnamamba.model.block_backward import run_backward
 from dnamamba.model.block_plan import Border, Kept, Plan, Weights, by_hand, split_batch, split_length
@@ -46,7 +46,9 @@ class RelayedBlock(torch.autograd.Function):
             A, B = plan.scan_inputs(kept, w, None, None)[2:4]
             summary = scan_summary(x_conv, dt, A, B, dt_bias=w.dt_bias, reset=reset, engine=plan.engine)
             state, last_state, ctx.pieces = relay.pass_state(summary, A, start)
-            y, _, borders = plan.kernels("scan").scan_forward(*plan.scan_inputs(kept, w, state, reset), True)
+            inputs = plan.scan_inputs(kept, w, state, reset)
+            y, _, borders = plan.kernels("scan").scan_forward(*inputs, True, **taken_over(summary))
+            del inputs, summary
             out = y @ w.out_proj.t()
             kept = kept._replace(y=y, borders=borders).only(plan.keeps)
         ctx.plan, ctx.relay, ctx.dtypes = plan, relay, (x.dtype, None if residual is None else residual.dtype)
@@ -69,11 +71,11 @@ class RelayedBlock(torch.autograd.Function):
             dout = torch.zeros(stream.shape, dtype=plan.dtype, device=stream.device)
         with by_hand(stream.device):
             cast = w.cast(plan.dtype)
-            adjoint = _adjoint_summary(plan, cast, kept, stream, reset, starts, dout)
+            adjoint, summaries = _adjoint_summary(plan, cast, kept, stream, reset, starts, dout)
             dafter = relay.return_state(adjoint, -cast.A_log.exp(), dstate, ctx.pieces)
             dtotal, copy, dstart, dweights = run_backward(
                 plan, w, kept, stream, starts, reset, dout, dstream, Border(None, dafter),
-                None if x_dtype == torch.float32 else x_dtype,
+                None if x_dtype == torch.float32 else x_dtype, summaries,
             )  # fmt: skip
             B, taps, D = stream.shape[0], cast.conv.shape[1], cast.conv.shape[0]
             dcame = stream.new_zeros(B, taps - 1, D, dtype=plan.dtype) if dstart.tail is None else dstart.tail
@@ -92,11 +94,11 @@ class RelayedBlock(torch.autograd.Function):
 
 def _adjoint_summary(
     plan: Plan, w: Weights, kept: Kept, stream: Tensor, reset: Tensor | None, starts: list[Border], dout: Tensor
-) -> ScanSummary:
-    """What the whole piece does to the gradient of the state after it, span by span, last to first."""
+) -> tuple[ScanSummary, list[ScanSummary]]:
+    """What the whole piece does to the gradient of the state after it; and its spans, in the order of the backward."""
     (B, L), (D, rank), N = stream.shape[:2], w.dt_proj.shape, w.A_log.shape[1]
     A = -w.A_log.exp()
-    groups = []
+    groups, spans = [], []
     for rows in split_batch(B, L, D):
         total: ScanSummary | None = None
         for span, start in reversed(list(zip(split_length(L, D), starts, strict=True))):
@@ -116,10 +118,11 @@ def _adjoint_summary(
                 dout[at] @ w.out_proj, dt, A, C,
                 z=z, dt_bias=w.dt_bias, reset=hidden, adjoint=True, engine=plan.engine,
             )  # fmt: skip
+            spans.append(one)
             total = one if total is None else total.then(one, A)
         assert total is not None
         groups.append(total)
-    return ScanSummary(*(torch.cat(parts) for parts in zip(*groups, strict=True)))
+    return ScanSummary(*(torch.cat(parts) for parts in zip(*(group[:3] for group in groups), strict=True))), spans
 
 
 def _add_last_inputs(

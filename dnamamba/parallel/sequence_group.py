@@ -46,7 +46,7 @@ class SequenceGroup:
         return gathered[self.rank + 1, 0] if self.rank + 1 < self.size else _sum(gathered[:, 1])
 
     def pass_state(self, summary: ScanSummary, A: Tensor, given: Tensor | None) -> Passage:
-        added, time, cut = summary
+        added, time, cut = summary[:3]
         if self.is_first:  # what came before the sequence is folded into the first piece
             added = summary.carry(A, given)
         columns = [added, time[:, :, None], cut[:, None, None].expand(-1, time.shape[1], 1)]
