@@ -49,7 +49,8 @@ class Sizes(NamedTuple):
     @classmethod
     def of(cls, x: Tensor, A: Tensor) -> "Sizes":
         """Of x [B, L, D] and A [D, N]."""
-        return cls(*x.shape, A.shape[1])
+        B, L, D = x.shape
+        return cls(B, L, D, A.shape[1])
 
     @property
     def NP(self) -> int:
