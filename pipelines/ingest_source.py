@@ -196,9 +196,9 @@ class NameFilter:
             if self._strict and self._manifest and row and contig.length is not None:
                 check_length(contig.name, contig.length, row, self._manifest, self._label)
             kind = row.kind if row else contig_kind(contig.name, contig.description)
-            fitting = {p for p in self._include if _fits(p, contig.name, row, kind)}
+            fitting = {p for p in self._include if name_fits(p, contig.name, row, kind)}
             unused -= fitting
-            if (fitting or not self._include) and not any(_fits(p, contig.name, row, kind) for p in self._exclude):
+            if (fitting or not self._include) and not any(name_fits(p, contig.name, row, kind) for p in self._exclude):
                 passed = True
                 yield contig
             else:
@@ -220,7 +220,8 @@ class NameFilter:
         return f"{' '.join(options)}; its names are {', '.join(shown)}" + (" .." if len(refused) > len(shown) else "")
 
 
-def _fits(pattern: str, name: str, row: ManifestContig | None, kind: str | None) -> bool:
+def name_fits(pattern: str, name: str, row: ManifestContig | None, kind: str | None) -> bool:
+    """Whether one word of --include or --exclude fits a contig of this name, row of the manifest and kind."""
     if kind in CLASSES.get(pattern.removeprefix("@"), ()):
         return True
     if pattern.startswith("@"):
