@@ -83,7 +83,9 @@ class VariantFile:
     @property
     def samples(self) -> list[str]:
         """Names of the samples, in the order of their columns."""
-        return [name.decode(errors="surrogateescape") for name in self.header[-1].split(b"\t")[9:]] if self.header else []
+        return (
+            [name.decode(errors="surrogateescape") for name in self.header[-1].split(b"\t")[9:]] if self.header else []
+        )
 
     def records(self) -> Iterator[VariantRecord]:
         """The records in file order, in memory that does not depend on their number.
@@ -246,8 +248,6 @@ def quiet_htslib() -> Iterator[None]:
         yield
     finally:
         pysam.set_verbosity(before)
-
-
 
 
 def stands_alone(path: str | os.PathLike[str]) -> bool:
