@@ -1,4 +1,4 @@
-"""Progress of work over bases, or bytes, on stderr: a bar on a terminal, a plain line now and then elsewhere."""
+"""Progress of work over bases, bytes or alleles, on stderr: a bar on a terminal, a plain line now and then elsewhere."""
 
 import sys
 import time
@@ -12,13 +12,14 @@ if TYPE_CHECKING:
 
 PLAIN_EVERY = 10.0
 """Seconds between two plain lines."""
+Unit = Literal["bases", "bytes", "alleles"]
 _BAR_EVERY = 0.1  # seconds between two looks of the bar
 
 
 class BaseProgress:
     """A context manager that is called with (contig, bases done, bases in all or None), as pipelines do it."""
 
-    def __init__(self, work: str, unit: Literal["bases", "bytes"] = "bases") -> None:
+    def __init__(self, work: str, unit: Unit = "bases") -> None:
         """`work` says what is going on, such as "ingest hg38"; `unit` what is counted."""
         self._work = work
         self._unit = unit
@@ -48,10 +49,12 @@ class BaseProgress:
         self._last = now
         rate = max(done - self._first, 0) / max(now - self._began, 1e-9)
         whole = "" if total is None else f" of {total:,}"
-        speed = (
-            f"{rate / 1e6:,.{0 if rate >= 1e7 else 2}f} Mb/s" if self._unit == "bases" else f"{rate / 1e6:,.1f} MB/s"
-        )
-        text = f"{self._work}: {contig}, {done:,}{whole} {self._unit}, {speed}"
+        speed = {
+            "bases": f"{rate / 1e6:,.{0 if rate >= 1e7 else 2}f} Mb/s",
+            "bytes": f"{rate / 1e6:,.1f} MB/s",
+            "alleles": f"{rate:,.0f}/s",
+        }[self._unit]
+        text = f"{self._work}: {contig}{', ' if contig else ''}{done:,}{whole} {self._unit}, {speed}"
         if self._bar is None and total is not None and rate:
             text += f", {(total - done) / rate:,.0f} s left"
         if self._bar is not None and self._task is not None:
@@ -59,7 +62,7 @@ class BaseProgress:
         else:
             print(text, file=sys.stderr, flush=True)
 
-    def stage(self, work: str, unit: Literal["bases", "bytes"]) -> "Callable[[str, int, int | None], None]":
+    def stage(self, work: str, unit: Unit) -> "Callable[[str, int, int | None], None]":
         """Progress of another work, from its first call on: a download, then what is done with it."""
 
         def tick(name: str, done: int, total: int | None) -> None:

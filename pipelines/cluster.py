@@ -4,7 +4,8 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
 from contextlib import contextmanager
 from functools import partial
@@ -16,6 +17,8 @@ from dnamamba.pipelines.store_build import Interrupted
 _Result = TypeVar("_Result")
 _PATIENCE = 60.0  # seconds without any worker before an ingest gives up
 _CONNECT = "15s"
+KEPT = "the finished contigs are kept, --resume goes on"
+"""What the message about a lost cluster ends with."""
 _LOOK = 1.0  # seconds between two looks at the cluster while nothing is ready
 _SAME = ("dnamamba", "distributed")  # packages that must be of one version everywhere
 
@@ -23,13 +26,14 @@ _SAME = ("dnamamba", "distributed")  # packages that must be of one version ever
 class Cluster:
     """Runs functions elsewhere. One object serves several threads."""
 
-    def __init__(self, executor: Executor, watch: Callable[[], str | None] = lambda: None) -> None:
+    def __init__(self, executor: Executor, watch: Callable[[], str | None] = lambda: None, kept: str = KEPT) -> None:
         """
         Args:
             executor: runs a function in another process. What a dead worker did, it does again.
             watch: says what is wrong with the cluster, now and then; None when all is well.
+            kept: says what is left of the work when the cluster is lost.
         """
-        self._executor, self._watch = executor, watch
+        self._executor, self._watch, self._kept = executor, watch, kept
         self._stopped = threading.Event()
 
     def stop(self) -> None:
@@ -62,9 +66,37 @@ class Cluster:
                     raise KeyboardInterrupt
                 problem = None if done else self._watch()
                 if problem:
-                    raise Interrupted(f"{problem}; the finished contigs are kept, --resume goes on")
+                    raise Interrupted(f"{problem}; {self._kept}")
         finally:
             for future in waiting:
+                future.cancel()
+
+    def in_order(self, functions: Iterable[Callable[[], _Result]], ahead: int) -> Iterator[_Result]:
+        """Run functions, any number, and hand out their results in the order of the functions.
+
+        Args:
+            functions: picklable; taken when there is room for them.
+            ahead: how many may be on their way, or wait for their turn, at a time.
+
+        Raises:
+            Interrupted, Exception: as `run`.
+        """
+        coming = iter(functions)
+        going: deque[Future[Any]] = deque()
+        try:
+            while True:
+                while len(going) < ahead and (function := next(coming, None)) is not None:
+                    going.append(self._executor.submit(_guarded, function))
+                if not going:
+                    return
+                while not going[0].done():
+                    done, _ = wait([going[0]], _LOOK)
+                    problem = None if done else self._watch()
+                    if problem:
+                        raise Interrupted(f"{problem}; {self._kept}")
+                yield self._result(going.popleft())
+        finally:
+            for future in going:
                 future.cancel()
 
     def _result(self, future: "Future[tuple[_Result | None, Exception | None]]") -> Any:
@@ -80,7 +112,7 @@ class Cluster:
             if failure is not None:
                 raise failure
             return result
-        raise Interrupted(f"{problem}; the finished contigs are kept, --resume goes on")
+        raise Interrupted(f"{problem}; {self._kept}")
 
 
 def _guarded(function: Callable[[], _Result]) -> tuple[_Result | None, Exception | None]:
@@ -98,11 +130,12 @@ class ProgramError(Exception):
 
 
 @contextmanager
-def connect(address: str) -> Iterator[Cluster]:
+def connect(address: str, kept: str = KEPT) -> Iterator[Cluster]:
     """Reach a Dask scheduler.
 
     Args:
         address: as `dask scheduler` prints it: tcp://host:8786, tls://host:8786, host:8786.
+        kept: as in `Cluster`.
 
     Raises:
         InputError: dask is not installed, nobody answers there, or other versions are installed there.
@@ -124,7 +157,7 @@ def connect(address: str) -> Iterator[Cluster]:
         _check_versions(client.get_versions(packages=["dnamamba"]), address)
         executor = client.get_executor(pure=False)
         try:
-            yield Cluster(executor, _Watch(client, address))
+            yield Cluster(executor, _Watch(client, address), kept)
         finally:
             executor.shutdown(wait=False)
 

@@ -76,6 +76,7 @@ def score_file(
     form: OutputFormat | None = None,
     choice: VariantChoice | None = None,
     resume: bool = False,
+    window: int = 1,
     progress: Progress | None = None,
 ) -> Counts:
     """Score every allele of a file and write the result.
@@ -91,6 +92,7 @@ def score_file(
         form: of the output; None is told by its name.
         choice: which records are wanted; the others do not come into the output. None wants all.
         resume: use the scores that a killed run has left.
+        window: variants that are scored together (`VariantScorer.window`): the scores of whole windows are kept.
         progress: called after every record.
 
     Raises:
@@ -99,7 +101,7 @@ def score_file(
     counts, total = Counts(), None
     if stands_alone(variants):  # a pass without the model: damage and foreign names show before the first score
         total = _survey(variants, reference, choice)
-    with VariantFile(variants) as file, _journal(out, about, resume) as journal:
+    with VariantFile(variants) as file, _journal(out, about, resume, window) as journal:
         counts.resumed = journal.count if journal is not None else 0
         form = output_format(out, form, file.form)
         with open_output(out, form, file, reference.contigs.items(), _in_one_line(about)) as output:
@@ -117,8 +119,10 @@ def score_file(
     return counts
 
 
-def _journal(out: str, about: About, resume: bool) -> Any:
-    return nullcontext() if out == "-" else Journal(out, {"dnamamba": __version__, **about}, resume=resume)
+def _journal(out: str, about: About, resume: bool, window: int) -> Any:
+    if out == "-":
+        return nullcontext()
+    return Journal(out, {"dnamamba": __version__, **about}, resume=resume, window=window)
 
 
 class _Feed:
@@ -154,10 +158,18 @@ def _scores(feed: _Feed, score_many: ScoreMany, journal: Journal | None) -> Iter
     variants = feed.variants()
     if journal is not None:
         yield from journal.replay(variants)
+        variants = _flushing(variants, journal)
     for score in score_many(variants):
         if journal is not None:
             journal.add(score)
         yield score
+
+
+def _flushing(variants: Iterator[Variant], journal: Journal) -> Iterator[Variant]:
+    """The scorer asks for more when all that came before is scored and written: what was kept goes to the disk."""
+    for variant in variants:
+        journal.flush()
+        yield variant
 
 
 def _survey(path: str | os.PathLike[str], reference: ReferenceNames, choice: VariantChoice | None) -> int:

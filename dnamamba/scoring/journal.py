@@ -7,7 +7,6 @@ the variant that it is of and one of the line. What stands behind the first line
 import fcntl
 import json
 import os
-import time
 from collections.abc import Iterator, Mapping
 from glob import escape
 from pathlib import Path
@@ -23,20 +22,23 @@ if TYPE_CHECKING:
 
 FORMAT = "dnamamba-score-journal 1"
 _VALUES = ("score", "allele", "downstream", "forward", "reverse", "upstream", "horizon", "quantile", "skipped")
-_FLUSH_EVERY = 2.0  # seconds of work that a kill may cost, at most
 
 
 class Journal:
     """The scores of an output in the making. A context manager: left without an error, the file is removed; with one it
     stays when it holds a score, and not only reasons."""
 
-    def __init__(self, out: str | os.PathLike[str], belongs_to: Mapping[str, Any], *, resume: bool) -> None:
+    def __init__(
+        self, out: str | os.PathLike[str], belongs_to: Mapping[str, Any], *, resume: bool, window: int = 1
+    ) -> None:
         """Begin a journal, or open the one that is there.
 
         Args:
             out: path of the output; the journal is a hidden file beside it.
             belongs_to: plain data: digests of model and genome, options. Scores of anything else are not used.
             resume: go on with a journal that is there.
+            window: scores that were computed together. A part of a window is not gone on with: in other company, a
+                score may differ in its last bits.
 
         Raises:
             InputError: another process writes it; one is there and `resume` is off; or it belongs to something else.
@@ -46,14 +48,13 @@ class Journal:
         self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         self._head = json.dumps({"format": FORMAT, **belongs_to}, sort_keys=True).encode() + b"\n"
         self._waiting: list[bytes] = []
-        self._flushed = time.monotonic()
         try:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(self._handle)
             raise InputError(f"{out}: another process is writing it") from None
         try:
-            self.count, end = self._look(out, resume)
+            self.count, end = self._look(out, resume, window)
             os.ftruncate(self._handle, end)
             os.lseek(self._handle, end, os.SEEK_SET)
             self._worth = self.count > 0  # to be kept when this run fails
@@ -65,18 +66,20 @@ class Journal:
             os.close(self._handle)
             raise
 
-    def _look(self, out: Path, resume: bool) -> tuple[int, int]:
+    def _look(self, out: Path, resume: bool, window: int) -> tuple[int, int]:
         """Scores that are whole, and the bytes up to there."""
         with open(self.path, "rb") as file:
             head = file.readline(2**24)
             if not head.endswith(b"\n"):  # killed before the first line was whole
                 return 0, 0
-            count, end = 0, len(head)
-            if head == self._head:
-                for line in file:
-                    if _read(line) is None:
-                        break
-                    count, end = count + 1, end + len(line)
+            count = seen = 0
+            end = at = len(head)
+            for line in file if head == self._head else ():
+                if _read(line) is None:
+                    break
+                seen, at = seen + 1, at + len(line)
+                if seen % window == 0:
+                    count, end = seen, at
         if not resume:
             raise InputError(f"{out}: an unfinished run stands beside it; --resume goes on, or remove {self.path}")
         if head != self._head:
@@ -103,18 +106,16 @@ class Journal:
                 yield VariantScore(variant.chrom, variant.pos, variant.id, variant.ref, variant.alt, **kept[1])
 
     def add(self, score: "VariantScore") -> None:
-        """Keep a score. It is on the disk at most a few seconds later."""
+        """Keep a score; `flush` puts it on the disk."""
         self._worth |= score.skipped is None
         line = f"{_key(score)} " + json.dumps([getattr(score, name) for name in _VALUES], separators=(",", ":"))
         self._waiting.append(f"{line} {crc32c(line.encode()):08x}\n".encode())
-        if time.monotonic() - self._flushed > _FLUSH_EVERY:
-            self.flush()
 
     def flush(self) -> None:
         """Put on the disk what was added."""
-        self._write(b"".join(self._waiting))
-        self._waiting = []
-        self._flushed = time.monotonic()
+        if self._waiting:
+            self._write(b"".join(self._waiting))
+            self._waiting = []
 
     def _write(self, data: bytes) -> None:
         view = memoryview(data)

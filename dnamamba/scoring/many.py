@@ -1,0 +1,138 @@
+"""Variants scored by several processes, one a GPU or on a Dask cluster: the same scores, in the same order.
+
+A task is a window of variants, the very one that a single scorer holds at a time, so that each score is computed in the
+same company and comes out the same to the last bit on the same kind of device.
+"""
+
+import multiprocessing
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal
+
+from dnamamba.pipelines.cluster import Cluster, connect
+from dnamamba.pipelines.variants import Variant
+
+if TYPE_CHECKING:
+    from dnamamba.device import Device, Precision
+    from dnamamba.scoring.files import ScoreMany
+    from dnamamba.scoring.scorer import VariantScorer
+    from dnamamba.scoring.types import VariantScore
+
+KEPT = "the scores so far are kept, --resume goes on"
+_AHEAD = 64  # windows on their way over a cluster of unknown size
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScorerPlan:
+    """All that another process needs to make the scorer: paths that it sees too, and options."""
+
+    model: str
+    reference: str
+    assembly: str | None = None
+    context: int | Literal["full"] = 131_072
+    horizon: int = 512
+    strands: Literal["both", "forward"] = "both"
+    precision: "Precision" = "float32"
+    device: "Device" = "auto"
+    window: int | None = None
+    """Variants of a task; None is the scorer's own choice."""
+
+    def open(self) -> "VariantScorer":
+        """Make the scorer in this process."""
+        from dnamamba.scoring.scorer import VariantScorer
+
+        return VariantScorer(
+            self.model,
+            self.reference,
+            assembly=self.assembly,
+            context=self.context,
+            horizon=self.horizon,
+            strands=self.strands,
+            precision=self.precision,
+            device=self.device,
+            window=self.window,
+        )
+
+
+@lru_cache(maxsize=1)
+def _scorer(plan: ScorerPlan) -> "VariantScorer":
+    return plan.open()
+
+
+def score_window(plan: ScorerPlan, variants: list[Variant]) -> list["VariantScore"]:
+    """One task; the scorer stays in the process for the next."""
+    return list(_scorer(plan).score_many(variants))
+
+
+def score_over(cluster: Cluster, plan: ScorerPlan, window: int, ahead: int = _AHEAD) -> "ScoreMany":
+    """Scores by other processes, as `VariantScorer.score_many` gives them.
+
+    Args:
+        cluster: runs the tasks.
+        plan: of the scorer.
+        window: variants of a task: `VariantScorer.window`.
+        ahead: tasks on their way at a time.
+    """
+    plan = replace(plan, window=window)
+
+    def score_many(variants: Iterable[Variant]) -> Iterator["VariantScore"]:
+        tasks = (partial(score_window, plan, some) for some in _windows(variants, window))
+        for scores in cluster.in_order(tasks, ahead):
+            yield from scores
+
+    return score_many
+
+
+def _windows(variants: Iterable[Variant], size: int) -> Iterator[list[Variant]]:
+    iterator = iter(variants)
+    while window := list(islice(iterator, size)):
+        yield window
+
+
+@contextmanager
+def workers(jobs: int | None, scheduler: str | None) -> Iterator[tuple[Cluster, int]]:
+    """Processes of this machine, or those behind a Dask scheduler.
+
+    Args:
+        jobs: processes; each sees one GPU, in turn, where there are some.
+        scheduler: address of the scheduler.
+
+    Returns:
+        The cluster, and how many tasks to keep on their way.
+    """
+    if scheduler is not None:
+        with connect(scheduler, KEPT) as cluster:
+            yield cluster, _AHEAD
+        return
+    count = jobs or 1
+    context = multiprocessing.get_context("spawn")  # a forked process cannot use CUDA, and reads through old handles
+    numbers = context.Queue()
+    gpus = _gpus()
+    for number in range(count):
+        numbers.put((gpus[number % len(gpus)] if gpus else None, max(1, (os.cpu_count() or 1) // count)))
+    with ProcessPoolExecutor(count, context, _begin, (numbers,)) as pool:
+        try:
+            yield Cluster(pool, kept=KEPT), 2 * count
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _gpus() -> list[str]:
+    """Names of the visible GPUs, as CUDA_VISIBLE_DEVICES has them."""
+    import torch
+
+    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    return named or [str(number) for number in range(torch.cuda.device_count())]
+
+
+def _begin(numbers: Any) -> None:
+    """In a new process, before torch is loaded there: a GPU of its own, and its share of the cores."""
+    gpu, threads = numbers.get()
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    os.environ.update(OMP_NUM_THREADS=str(threads), OMP_WAIT_POLICY="PASSIVE")
