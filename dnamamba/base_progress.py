@@ -1,4 +1,4 @@
-"""Progress of work over bases, bytes or alleles, on stderr: a bar on a terminal, a plain line now and then elsewhere."""
+"""Progress of work over bases, bytes or alleles, on stderr: a bar on a terminal, plain lines now and then elsewhere."""
 
 import sys
 import time

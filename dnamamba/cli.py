@@ -22,6 +22,9 @@ COMMANDS = {
     "task": "The synthetic tasks: selective copying, induction heads.",
     "sweep": "What context, size and selection buy: tables, figures, one report.",
     "bench": "Speed and memory on this machine, beside attention and plain scans.",
+    "score": "Score variants: VCF in, annotated VCF or a table out.",
+    "saturate": "Score every substitution of a region: a picture or a table.",
+    "track": "A value for every base as bigWig or bedGraph: likelihood, entropy or surprise.",
 }
 
 

@@ -5,6 +5,7 @@ read on the reverse complement, its streams on the grid from the contig's other 
 that it is of. Both strands together are the mean of the two. N and other ambiguous letters have no value.
 """
 
+import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple
@@ -93,7 +94,7 @@ class BaseTrack:
         strands = [self._strand(region, reverse) for reverse in self._directions]
         at = region.start
         for parts in _in_step(strands):
-            values = parts[0] if len(parts) == 1 else (parts[0] + parts[1]) / 2
+            values = parts[0] if len(parts) == 1 else (parts[0] + parts[1]) * np.float32(0.5)
             yield at, values
             at += len(values)
 
@@ -174,7 +175,7 @@ def _entropy(log_p: Tensor, index: Tensor) -> Tensor:
 
 
 def _surprise(log_p: Tensor, index: Tensor) -> Tensor:
-    return _likelihood(log_p, index) / -np.log(2)
+    return _likelihood(log_p, index) * (-1 / math.log(2))
 
 
 _MEASURES: dict[What, Callable[[Tensor, Tensor], Tensor]] = {

@@ -55,6 +55,11 @@ class Counts:
     sorted: bool = True
     """Whether an index could be made of a VCF."""
 
+    blocks: int = 0
+    """Of haplotypes, when those were asked for."""
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Reason -> alleles of haplotypes that no block holds, or that stand alone."""
+
     def add(self, scores: Sequence["VariantScore"]) -> None:
         """Count a record."""
         self.records += 1
@@ -100,12 +105,12 @@ def score_file(
     """
     counts, total = Counts(), None
     if stands_alone(variants):  # a pass without the model: damage and foreign names show before the first score
-        total = _survey(variants, reference, choice)
+        total = survey(variants, reference, choice)
     with VariantFile(variants) as file, _journal(out, about, resume, window) as journal:
         counts.resumed = journal.count if journal is not None else 0
         form = output_format(out, form, file.form)
         with open_output(out, form, file, reference.contigs.items(), _in_one_line(about)) as output:
-            feed = _Feed(file.records(), choice)
+            feed = Feed(file.records(), choice)
             for record, results in feed.joined(_scores(feed, score_many, journal)):
                 counts.add(results)
                 output.write(record, results)
@@ -115,7 +120,7 @@ def score_file(
                 raise _foreign_names(file.label, feed.contigs, reference)
         counts.sorted = output.sorted
         if out != "-":
-            _write_metadata(Path(f"{out}.metadata.json"), variants, about, counts)
+            write_metadata(Path(f"{out}.metadata.json"), variants, about, counts)
     return counts
 
 
@@ -125,7 +130,7 @@ def _journal(out: str, about: About, resume: bool, window: int) -> Any:
     return Journal(out, {"dnamamba": __version__, **about}, resume=resume, window=window)
 
 
-class _Feed:
+class Feed:
     """The wanted records, their alleles as variants, and the results joined to the records again."""
 
     def __init__(self, records: Iterator[VariantRecord], choice: VariantChoice | None) -> None:
@@ -145,6 +150,7 @@ class _Feed:
                 yield Variant(record.chrom, record.pos, record.id, record.ref, alt)
 
     def joined(self, scores: Iterator["VariantScore"]) -> Iterator[tuple[VariantRecord, list["VariantScore"]]]:
+        """Each record with the scores of its alleles, of scores that come in the order of `variants`."""
         for first in scores:
             record = self._waiting.popleft()
             results = [first, *(next(scores) for _ in record.alleles[1:])]
@@ -153,7 +159,7 @@ class _Feed:
             yield record, results
 
 
-def _scores(feed: _Feed, score_many: ScoreMany, journal: Journal | None) -> Iterator["VariantScore"]:
+def _scores(feed: Feed, score_many: ScoreMany, journal: Journal | None) -> Iterator["VariantScore"]:
     """Those of the journal first, then new ones, which it keeps."""
     variants = feed.variants()
     if journal is not None:
@@ -172,7 +178,7 @@ def _flushing(variants: Iterator[Variant], journal: Journal) -> Iterator[Variant
         yield variant
 
 
-def _survey(path: str | os.PathLike[str], reference: ReferenceNames, choice: VariantChoice | None) -> int:
+def survey(path: str | os.PathLike[str], reference: ReferenceNames, choice: VariantChoice | None) -> int:
     """Alleles that are wanted of a file.
 
     Raises:
@@ -202,8 +208,8 @@ def _in_one_line(about: About) -> str:
     return f"{__version__} score {' '.join(flat)}"
 
 
-def _write_metadata(path: Path, variants: str | os.PathLike[str], about: About, counts: Counts) -> None:
-    """What made an output. No time and no path: the same command gives the same bytes."""
+def write_metadata(path: Path, variants: str | os.PathLike[str], about: About, counts: Counts) -> None:
+    """Write what made an output. No time and no path: the same command gives the same bytes."""
     digest = None
     if stands_alone(variants):
         with open(variants, "rb") as file:
@@ -218,6 +224,7 @@ def _write_metadata(path: Path, variants: str | os.PathLike[str], about: About, 
             "alleles": counts.alleles,
             "scored": counts.scored,
             "skipped": dict(sorted(counts.skipped.items())),
+            **({"blocks": counts.blocks, "left_out": dict(sorted(counts.left_out.items()))} if counts.blocks else {}),
         },
     }
     write_whole(path, json.dumps(data, indent=1) + "\n")
@@ -236,7 +243,7 @@ def score_table(
         InputError: as `score_file`.
     """
     if stands_alone(variants):
-        _survey(variants, reference, choice)
+        survey(variants, reference, choice)
     with VariantFile(variants) as file:
-        feed = _Feed(file.records(), choice)
+        feed = Feed(file.records(), choice)
         return arrow_table(score_many(feed.variants()))

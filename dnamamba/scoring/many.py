@@ -6,23 +6,23 @@ same company and comes out the same to the last bit on the same kind of device.
 
 import multiprocessing
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from dnamamba.pipelines.cluster import Cluster, connect
 from dnamamba.pipelines.variants import Variant
 
 if TYPE_CHECKING:
     from dnamamba.device import Device, Precision
-    from dnamamba.scoring.files import ScoreMany
     from dnamamba.scoring.scorer import VariantScorer
-    from dnamamba.scoring.types import VariantScore
+    from dnamamba.scoring.types import HaplotypeScore, VariantScore
 
+T = TypeVar("T")
 KEPT = "the scores so far are kept, --resume goes on"
 _AHEAD = 64  # windows on their way over a cluster of unknown size
 
@@ -69,27 +69,41 @@ def score_window(plan: ScorerPlan, variants: list[Variant]) -> list["VariantScor
     return list(_scorer(plan).score_many(variants))
 
 
-def score_over(cluster: Cluster, plan: ScorerPlan, window: int, ahead: int = _AHEAD) -> "ScoreMany":
-    """Scores by other processes, as `VariantScorer.score_many` gives them.
+def score_haplotype_window(plan: ScorerPlan, haplotypes: list[Sequence[Variant]]) -> list["HaplotypeScore"]:
+    """As `score_window`, of haplotypes."""
+    return list(_scorer(plan).score_haplotypes(haplotypes))
 
-    Args:
-        cluster: runs the tasks.
-        plan: of the scorer.
-        window: variants of a task: `VariantScorer.window`.
-        ahead: tasks on their way at a time.
-    """
-    plan = replace(plan, window=window)
 
-    def score_many(variants: Iterable[Variant]) -> Iterator["VariantScore"]:
-        tasks = (partial(score_window, plan, some) for some in _windows(variants, window))
-        for scores in cluster.in_order(tasks, ahead):
+class ManyScorer:
+    """Scores as `VariantScorer` does, by other processes."""
+
+    def __init__(self, cluster: Cluster, plan: ScorerPlan, ahead: int = _AHEAD) -> None:
+        """
+        Args:
+            cluster: runs the tasks.
+            plan: of the scorer.
+            ahead: tasks on their way at a time.
+        """
+        self.window = plan.window or replace(plan, device="cpu").open().window
+        self.horizon = plan.horizon
+        self._cluster, self._ahead = cluster, ahead
+        self._plan = replace(plan, window=self.window)
+
+    def score_many(self, variants: Iterable[Variant]) -> Iterator["VariantScore"]:
+        """Scores of variants, any number, lazily and in order."""
+        tasks = (partial(score_window, self._plan, some) for some in _windows(variants, self.window))
+        for scores in self._cluster.in_order(tasks, self._ahead):
             yield from scores
 
-    return score_many
+    def score_haplotypes(self, haplotypes: Iterable[Sequence[Variant]]) -> Iterator["HaplotypeScore"]:
+        """Scores of haplotypes, any number, lazily and in order."""
+        tasks = (partial(score_haplotype_window, self._plan, some) for some in _windows(haplotypes, self.window))
+        for scores in self._cluster.in_order(tasks, self._ahead):
+            yield from scores
 
 
-def _windows(variants: Iterable[Variant], size: int) -> Iterator[list[Variant]]:
-    iterator = iter(variants)
+def _windows(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    iterator = iter(items)
     while window := list(islice(iterator, size)):
         yield window
 

@@ -1,0 +1,117 @@
+"""What `dnamamba score` does, from paths and options to a written file and the lines that sum it up."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from dnamamba.model_directory import read_record
+from dnamamba.pipelines.compression import path_label
+from dnamamba.pipelines.reference import Reference, open_reference
+from dnamamba.pipelines.variant_choice import VariantChoice, choose_regions
+from dnamamba.scoring.files import About, Counts, Progress, score_file
+from dnamamba.scoring.many import ManyScorer, ScorerPlan, workers
+from dnamamba.scoring.outputs import OutputFormat
+from dnamamba.scoring.phased_files import score_phased
+from dnamamba.scoring.scorer import VariantScorer
+from dnamamba.table_writer import Format
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """Which records of a file are scored."""
+
+    regions: tuple[str, ...] = ()
+    bed: str | None = None
+    exclude: tuple[str, ...] = ()
+
+    def choice(self, reference: Reference) -> VariantChoice | None:
+        """None where every record is wanted."""
+        regions = choose_regions(self.regions, self.bed, reference.contigs, reference.resolve)
+        if regions is None and not self.exclude:
+            return None
+        return VariantChoice(reference.resolve, regions, self.exclude)
+
+
+def run_score(
+    plan: ScorerPlan,
+    variants: str,
+    out: str,
+    *,
+    wanted: Wanted,
+    form: OutputFormat | None = None,
+    phased: bool = False,
+    jobs: int | None = None,
+    scheduler: str | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> list[str]:
+    """Score a file with a model directory.
+
+    Args:
+        plan: model, reference and options of the scorer.
+        variants, out, form, resume, progress: as in `files.score_file`.
+        wanted: which records.
+        phased: score haplotypes, as `phased_files.score_phased`.
+        jobs, scheduler: as in `many.workers`; without both this process does the work.
+
+    Returns:
+        Lines for people: what was scored, what was skipped and why, how fast.
+
+    Raises:
+        InputError: whatever is wrong with a file or an option.
+    """
+    began = time.monotonic()
+    reference = open_reference(plan.reference, plan.assembly)
+    choice = wanted.choice(reference)
+    about = _about(plan, reference, wanted)
+    with _scorer(plan, jobs, scheduler) as scorer:
+        options: dict[str, Any] = {"about": about, "choice": choice, "progress": progress}
+        if phased:
+            table_form: Format | None = form if form != "vcf" else None
+            counts = score_phased(scorer, reference, variants, out, form=table_form, **options)
+        else:
+            counts = score_file(
+                scorer.score_many, reference, variants, out, form=form, resume=resume, window=scorer.window, **options
+            )
+    return _summary(counts, path_label(variants), out, time.monotonic() - began)
+
+
+@contextmanager
+def _scorer(plan: ScorerPlan, jobs: int | None, scheduler: str | None) -> Iterator[VariantScorer | ManyScorer]:
+    if scheduler is None and (jobs or 1) == 1:
+        yield plan.open()
+        return
+    with workers(jobs, scheduler) as (cluster, ahead):
+        yield ManyScorer(cluster, plan, ahead)
+
+
+def _about(plan: ScorerPlan, reference: Reference, wanted: Wanted) -> About:
+    """What the scores depend on, without paths: a copy elsewhere gives the same."""
+    options = {k: v for k, v in asdict(plan).items() if k not in ("model", "reference", "assembly", "device", "window")}
+    chosen = {key: value for key, value in asdict(wanted).items() if value}
+    return {
+        "model": {"weights_sha256": read_record(plan.model).weights_sha256},
+        "reference": {"name": reference.name, "digest": reference.digest},
+        "options": {**options, **{key: list(v) if isinstance(v, tuple) else v for key, v in chosen.items()}},
+    }
+
+
+def _summary(counts: Counts, label: str, out: str, seconds: float) -> list[str]:
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in counts.skipped.most_common())
+    skipped = sum(counts.skipped.values())
+    new = counts.alleles - counts.resumed
+    lines = [
+        f"{label}: {counts.records:,} records, {counts.alleles:,} alleles: {counts.scored:,} scored, "
+        f"{skipped:,} skipped{f' ({reasons})' if reasons else ''}; "
+        f"{seconds:,.1f} s, {new / max(seconds, 1e-9):,.0f} alleles/s"
+    ]
+    if counts.resumed:
+        lines.append(f"{counts.resumed:,} of them had been scored by the run that was interrupted")
+    if counts.blocks or counts.left_out:
+        left = ", ".join(f"{reason} {count:,}" for reason, count in counts.left_out.most_common())
+        lines.append(f"{counts.blocks:,} haplotype blocks{f'; alleles of haplotypes: {left}' if left else ''}")
+    if not counts.sorted and out.endswith((".gz", ".bgz")):
+        lines.append(f"{out}: its records are not in order of position: no index (bcftools sort puts them in order)")
+    return lines

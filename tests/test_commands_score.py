@@ -1,0 +1,143 @@
+"""`dnamamba score`, `saturate` and `track` on a made genome: what a user types, what comes out, what is refused."""
+
+import json
+import random
+
+import numpy as np
+import pandas as pd
+import pybigtools
+import pysam
+import pytest
+from click.testing import CliRunner
+from random_models import random_model
+from scoring_cases import made_sequence, write_fasta
+
+from dnamamba.cli import cli
+from dnamamba.model_directory import load, save
+from dnamamba.scoring.scorer import VariantScorer
+
+COMMON = ("--context", "128", "--horizon", "16", "--device", "cpu")
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("score")
+    sequence = made_sequence(900, 7, odd="").upper()
+    write_fasta(folder / "g.fa", chr1=sequence, chr2=sequence[::-1])
+    save(random_model(5, n_layers=2), folder / "model")
+    rng, lines = random.Random(2), []
+    for pos in sorted(rng.sample(range(1, 880), 40)):
+        ref = sequence[pos - 1]
+        alts = rng.sample([x for x in "ACGT" if x != ref], rng.choice([1, 1, 2]))
+        lines.append(f"1\t{pos}\tv{pos}\t{ref}\t{','.join(alts)}\t.\t.\t.")
+    planted = lines[3].split("\t")
+    planted[3] = planted[4].split(",")[0]
+    planted[4] = "ACGT"[("ACGT".index(planted[3]) + 1) % 4]
+    lines[3] = "\t".join(planted)
+    (folder / "in.vcf").write_text(
+        "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n" + "\n".join(lines) + "\n"
+    )
+    return folder
+
+
+def _run(*arguments, fails=False):
+    answer = CliRunner().invoke(cli, [str(a) for a in arguments])
+    if answer.exception is not None and not fails and not isinstance(answer.exception, SystemExit):
+        raise answer.exception
+    return answer
+
+
+def test_score_to_stdout_file_and_table(case, tmp_path):
+    where = ("score", case / "model", case / "in.vcf", "--reference", case / "g.fa", *COMMON)
+    answer = _run(*where)
+    assert answer.exit_code == 0
+    assert "in.vcf: 40 records" in answer.stderr
+    assert "1 skipped (REF does not match 1)" in answer.stderr
+    assert answer.stdout.startswith("##fileformat=VCFv4.2\n")
+    assert sum(line[0] != "#" for line in answer.stdout.splitlines()) == 40
+    assert "DNM_SKIP=REF_does_not_match" in answer.stdout
+    _run(*where, "--out", tmp_path / "o.vcf.gz")
+    with pysam.VariantFile(str(tmp_path / "o.vcf.gz")) as file:
+        assert "".join(str(record) for record in file) == "".join(
+            f"{line}\n" for line in answer.stdout.splitlines() if line[0] != "#"
+        )
+    _run(*where, "--out", tmp_path / "o.parquet", "--region", "chr1:1-400", "--exclude", "chr2")
+    frame = pd.read_parquet(tmp_path / "o.parquet")
+    assert frame.pos.max() <= 400
+    scorer = VariantScorer(load(case / "model"), case / "g.fa", context=128, horizon=16)
+    row = frame[frame.skipped.isna()].iloc[2]
+    again = scorer.score(row.chrom, int(row.pos), row.ref, row.alt)
+    assert again.score == pytest.approx(row.score, abs=1e-4)
+    about = json.loads((tmp_path / "o.parquet.metadata.json").read_text())
+    assert about["options"]["regions"] == ["chr1:1-400"]
+    assert about["options"]["context"] == 128
+    assert len(about["model"]["weights_sha256"]) == 64
+
+
+def test_tables_in_python(case):
+    scorer = VariantScorer(load(case / "model"), case / "g.fa", context=128, horizon=16)
+    frame = scorer.score_vcf(case / "in.vcf")
+    table = scorer.score_arrow(case / "in.vcf")
+    assert isinstance(frame, pd.DataFrame)
+    assert list(frame.columns) == table.column_names
+    assert frame.skipped.value_counts().to_dict() == {"REF does not match": 1}
+    assert frame.score.tolist() == pytest.approx(table["score"].to_pandas().tolist(), nan_ok=True)
+
+
+def test_saturation_is_every_substitution(case, tmp_path):
+    scorer = VariantScorer(load(case / "model"), case / "g.fa", context=128, horizon=16)
+    found = scorer.saturation("1:101-230")
+    matrix = found.matrix()
+    assert matrix.shape == (4, 130)
+    assert (np.isnan(matrix).sum(0) == 1).all()
+    for at in (0, 77, 129):
+        ref = found.reference[at]
+        assert np.isnan(matrix["ACGT".index(ref), at])
+        for alt in set("ACGT") - {ref}:
+            single = scorer.score("chr1", 101 + at, ref, alt).score
+            assert matrix["ACGT".index(alt), at] == pytest.approx(single, abs=1e-3)
+    where = ("saturate", case / "model", "chr1:101-230", "--reference", case / "g.fa", *COMMON)
+    for name in ("a.png", "b.png"):
+        assert "390 substitutions" in _run(*where, "--out", tmp_path / name).stderr
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    assert len(_run(*where).stdout.splitlines()) == 391
+
+
+def test_track(case, tmp_path):
+    where = ("track", case / "model", "--reference", case / "g.fa", "--context", "128", "--device", "cpu")
+    answer = _run(*where, "--out", tmp_path / "t.bw", "--region", "2:11-20", "--region", "1")
+    assert f"{tmp_path / 't.bw'}: likelihood of 910 bases" in answer.stderr
+    file = pybigtools.open(str(tmp_path / "t.bw"))
+    assert np.isfinite(file.values("chr1", 0, 900, fillna=None)).all()
+    assert np.isfinite(file.values("chr2", 0, 30, fillna=None)).sum() == 10
+    text = _run(*where, "--out", "-", "--what", "entropy", "--strands", "reverse", "--region", "chr2:11-20").stdout
+    assert [line.split("\t")[:3] for line in text.splitlines()][0] == ["chr2", "10", "11"]
+    assert all(0 <= float(line.split("\t")[3]) <= 1.3863 for line in text.splitlines())
+
+
+WRONG = (
+    (("--region", "chr9:1-5"), "region 'chr9:1-5'"),
+    (("--context", "x"), "--context: want a size"),
+    (("--context", "7"), "context: want an even number"),
+    (("--out", "o.xls"), "want a name that ends in"),
+    (("--exclude", "@foo"), "no such class"),
+    (("--phased",), "--phased wants genotypes"),
+)
+
+
+@pytest.mark.parametrize("options, message", WRONG)
+def test_mistakes_are_told(case, tmp_path, options, message, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    answer = _run("score", case / "model", case / "in.vcf", "--reference", case / "g.fa", *options, fails=True)
+    assert message in str(answer.exception)
+    assert not list(tmp_path.iterdir())
+    assert answer.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "options", [("--resume",), ("--phased", "--format", "vcf"), ("--phased", "--resume", "--out", "x")]
+)
+def test_options_that_do_not_go_together(case, options):
+    answer = _run("score", case / "model", case / "in.vcf", "--reference", case / "g.fa", *options)
+    assert answer.exit_code == 2
