@@ -15,7 +15,7 @@ from dnamamba.errors import InputError
 from dnamamba.model_directory import save
 from dnamamba.pipelines.cluster import Cluster
 from dnamamba.pipelines.store_build import Interrupted
-from dnamamba.scoring.many import ScorerPlan
+from dnamamba.scoring.plan import ScorerPlan
 from dnamamba.scoring.run import Wanted, run_score
 
 FORK = multiprocessing.get_context("fork")
@@ -73,7 +73,7 @@ def test_results_come_in_order_and_few_are_on_their_way():
 def test_what_a_task_raises_and_a_worker_that_dies():
     with ProcessPoolExecutor(1, FORK) as pool, pytest.raises(InputError, match="mine"):
         list(Cluster(pool).in_order([partial(_sleepy, 0), _bad], 2))
-    with ProcessPoolExecutor(1, FORK) as pool, pytest.raises(Interrupted, match="gave up .*; --resume goes on"):
+    with ProcessPoolExecutor(1, FORK) as pool, pytest.raises(Interrupted, match=r"gave up .*; --resume goes on"):
         list(Cluster(pool, kept="--resume goes on").in_order([_die], 2))
     with ProcessPoolExecutor(1, FORK) as pool, pytest.raises(Interrupted, match="lost; the finished contigs are kept"):
         list(Cluster(pool, lambda: "lost").in_order([partial(time.sleep, 2)], 2))

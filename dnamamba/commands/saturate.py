@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 @click.argument("region")
 @click.option("--reference", required=True, metavar="G", help="The genome: a store, a FASTA or a 2bit file.")
 @click.option("--assembly", metavar="NAME", help="Which assembly of a store; needed when it holds several.")
+@click.option("--aliases", metavar="FILE", help="Other names of contigs: a chromAlias.txt or an NCBI assembly report.")
 @click.option(
     "--context", default="128k", show_default=True, metavar="N|full", help="Bases before a variant: N/2 to N."
 )
@@ -25,6 +26,7 @@ def saturate(
     region: str,
     reference: str,
     assembly: str | None,
+    aliases: str | None,
     context: str,
     horizon: str,
     strands: Literal["both", "forward"],
@@ -33,13 +35,14 @@ def saturate(
 ) -> None:
     """Score every substitution of REGION (chr20:1,001-1,100) with MODEL and draw or list the scores."""
     from dnamamba.config import parse_size
-    from dnamamba.scoring.many import ScorerPlan
+    from dnamamba.scoring.plan import ScorerPlan
     from dnamamba.scoring.saturation import run_saturate
 
     plan = ScorerPlan(
         model=model,
         reference=reference,
         assembly=assembly,
+        aliases=aliases,
         context="full" if context == "full" else parse_size(context, "--context"),
         horizon=parse_size(horizon, "--horizon"),
         strands=strands,

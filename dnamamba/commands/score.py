@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 @click.argument("variants", type=click.Path(allow_dash=True))
 @click.option("--reference", required=True, metavar="G", help="The genome: a store, a FASTA or a 2bit file.")
 @click.option("--assembly", metavar="NAME", help="Which assembly of a store; needed when it holds several.")
+@click.option("--aliases", metavar="FILE", help="Other names of contigs: a chromAlias.txt or an NCBI assembly report.")
 @click.option(
     "--context", default="128k", show_default=True, metavar="N|full",
     help="Bases before a variant: N/2 to N; full is all of the contig.",
@@ -43,6 +44,7 @@ def score(
     variants: str,
     reference: str,
     assembly: str | None,
+    aliases: str | None,
     context: str,
     horizon: str,
     strands: Literal["both", "forward"],
@@ -70,13 +72,14 @@ def score(
         raise click.UsageError("--phased has no --resume")
     from dnamamba.base_progress import BaseProgress
     from dnamamba.config import parse_size
-    from dnamamba.scoring.many import ScorerPlan
+    from dnamamba.scoring.plan import ScorerPlan
     from dnamamba.scoring.run import Wanted, run_score
 
     plan = ScorerPlan(
         model=model,
         reference=reference,
         assembly=assembly,
+        aliases=aliases,
         context="full" if context == "full" else parse_size(context, "--context"),
         horizon=parse_size(horizon, "--horizon"),
         strands=strands,

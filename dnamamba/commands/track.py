@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 @click.argument("model", type=click.Path())
 @click.option("--reference", required=True, metavar="G", help="The genome: a store, a FASTA or a 2bit file.")
 @click.option("--assembly", metavar="NAME", help="Which assembly of a store; needed when it holds several.")
+@click.option("--aliases", metavar="FILE", help="Other names of contigs: a chromAlias.txt or an NCBI assembly report.")
 @click.option("--region", "regions", multiple=True, metavar="R", help="Only chr1:1,001-2,000; may be repeated.")
 @click.option("--bed", metavar="F", help="Only the intervals of this BED file.")
 @click.option("--out", required=True, metavar="F", help="F.bw, F.bedgraph or F.bedgraph.gz; - is bedGraph on stdout.")
@@ -34,6 +35,7 @@ def track(
     model: str,
     reference: str,
     assembly: str | None,
+    aliases: str | None,
     regions: tuple[str, ...],
     bed: str | None,
     out: str,
@@ -54,6 +56,7 @@ def track(
             reference,
             out,
             assembly=assembly,
+            aliases=aliases,
             regions=regions,
             bed=bed,
             what=what,

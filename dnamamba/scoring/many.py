@@ -9,54 +9,22 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dnamamba.pipelines.cluster import Cluster, connect
 from dnamamba.pipelines.variants import Variant
+from dnamamba.scoring.plan import ScorerPlan
 
 if TYPE_CHECKING:
-    from dnamamba.device import Device, Precision
     from dnamamba.scoring.scorer import VariantScorer
     from dnamamba.scoring.types import HaplotypeScore, VariantScore
 
 T = TypeVar("T")
 KEPT = "the scores so far are kept, --resume goes on"
 _AHEAD = 64  # windows on their way over a cluster of unknown size
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScorerPlan:
-    """All that another process needs to make the scorer: paths that it sees too, and options."""
-
-    model: str
-    reference: str
-    assembly: str | None = None
-    context: int | Literal["full"] = 131_072
-    horizon: int = 512
-    strands: Literal["both", "forward"] = "both"
-    precision: "Precision" = "float32"
-    device: "Device" = "auto"
-    window: int | None = None
-    """Variants of a task; None is the scorer's own choice."""
-
-    def open(self) -> "VariantScorer":
-        """Make the scorer in this process."""
-        from dnamamba.scoring.scorer import VariantScorer
-
-        return VariantScorer(
-            self.model,
-            self.reference,
-            assembly=self.assembly,
-            context=self.context,
-            horizon=self.horizon,
-            strands=self.strands,
-            precision=self.precision,
-            device=self.device,
-            window=self.window,
-        )
 
 
 @lru_cache(maxsize=1)

@@ -8,14 +8,18 @@ from typing import Any
 
 from dnamamba.model_directory import read_record
 from dnamamba.pipelines.compression import path_label
-from dnamamba.pipelines.reference import Reference, open_reference
+from dnamamba.pipelines.reference import Reference
 from dnamamba.pipelines.variant_choice import VariantChoice, choose_regions
 from dnamamba.scoring.files import About, Counts, Progress, score_file
-from dnamamba.scoring.many import ManyScorer, ScorerPlan, workers
+from dnamamba.scoring.many import ManyScorer, workers
 from dnamamba.scoring.outputs import OutputFormat
 from dnamamba.scoring.phased_files import score_phased
+from dnamamba.scoring.plan import ScorerPlan
 from dnamamba.scoring.scorer import VariantScorer
 from dnamamba.table_writer import Format
+
+_PLACES = ("model", "reference", "assembly", "aliases", "device", "window")
+"""Of a plan: where things are and how it is done; the scores are the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +67,7 @@ def run_score(
         InputError: whatever is wrong with a file or an option.
     """
     began = time.monotonic()
-    reference = open_reference(plan.reference, plan.assembly)
+    reference = plan.genome()
     choice = wanted.choice(reference)
     about = _about(plan, reference, wanted)
     with _scorer(plan, jobs, scheduler) as scorer:
@@ -89,7 +93,7 @@ def _scorer(plan: ScorerPlan, jobs: int | None, scheduler: str | None) -> Iterat
 
 def _about(plan: ScorerPlan, reference: Reference, wanted: Wanted) -> About:
     """What the scores depend on, without paths: a copy elsewhere gives the same."""
-    options = {k: v for k, v in asdict(plan).items() if k not in ("model", "reference", "assembly", "device", "window")}
+    options = {k: v for k, v in asdict(plan).items() if k not in _PLACES}
     chosen = {key: value for key, value in asdict(wanted).items() if value}
     return {
         "model": {"weights_sha256": read_record(plan.model).weights_sha256},

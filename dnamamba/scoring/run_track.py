@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 
 from dnamamba.device import Device, Precision, autocast_dtype, choose_device
 from dnamamba.model_directory import load
-from dnamamba.pipelines.reference import open_reference
 from dnamamba.pipelines.regions import Region
 from dnamamba.pipelines.variant_choice import choose_regions, merge
 from dnamamba.scoring.base_track import BaseTrack, Strands, Values, What
+from dnamamba.scoring.plan import open_genome
 from dnamamba.scoring.track_files import is_bigwig, write_track
 
 Progress = Callable[[str, int, int | None], None]
@@ -20,6 +20,7 @@ def run_track(
     out: str,
     *,
     assembly: str | None = None,
+    aliases: str | None = None,
     regions: tuple[str, ...] = (),
     bed: str | None = None,
     what: What = "likelihood",
@@ -33,7 +34,7 @@ def run_track(
 
     Args:
         model: model directory.
-        reference, assembly: the genome, as `open_reference` takes it.
+        reference, assembly, aliases: the genome, as `plan.open_genome` takes it.
         out: as in `track_files.write_track`.
         regions, bed: which bases; all without both.
         what, strands, context: as in `BaseTrack`.
@@ -48,7 +49,7 @@ def run_track(
     """
     if out != "-":
         is_bigwig(out)  # a name that says no format is told before the work
-    genome = open_reference(reference, assembly)
+    genome = open_genome(reference, assembly, aliases)
     place = choose_device(device)
     track = BaseTrack(
         load(model, device=place), genome,

@@ -12,8 +12,8 @@ from dnamamba.pictures import pyplot, save_picture
 from dnamamba.pipelines.regions import Region
 from dnamamba.pipelines.variant_choice import choose_regions
 from dnamamba.pipelines.variants import Variant
-from dnamamba.scoring.many import ScorerPlan
 from dnamamba.scoring.outputs import COLUMNS, arrow_table, score_row
+from dnamamba.scoring.plan import ScorerPlan
 from dnamamba.scoring.types import VariantScore
 from dnamamba.table_writer import TableWriter, table_format
 

@@ -4,7 +4,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from dnamamba.device import Device, Precision, autocast_dtype, choose_device
 from dnamamba.errors import InputError
@@ -26,6 +26,13 @@ from dnamamba.scoring.passes import Passes
 from dnamamba.scoring.strand import Strand, stream_start
 from dnamamba.scoring.stream import score_forks
 from dnamamba.scoring.types import HaplotypeScore, StrandParts, VariantScore
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+    from dnamamba.pipelines.regions import Region
+    from dnamamba.scoring.saturation import Saturation
 
 Strands = Literal["both", "forward"]
 T = TypeVar("T")
@@ -156,6 +163,32 @@ class VariantScorer:
             self._run([job for job in jobs if isinstance(job, _Job)])
             for haplotype, job in zip(window, jobs, strict=True):
                 yield HaplotypeScore(tuple(haplotype), **_numbers(job))
+
+    def score_vcf(self, path: str | os.PathLike[str]) -> "pd.DataFrame":
+        """Score every allele of a VCF, BCF or TSV file, in its order.
+
+        Args:
+            path: the file; "-" is standard input.
+
+        Returns:
+            A row an allele: chrom, pos, id, ref, alt, and the other fields of `VariantScore`.
+
+        Raises:
+            InputError: a damaged file, or one whose contigs the reference does not have.
+        """
+        return self.score_arrow(path).to_pandas()
+
+    def score_arrow(self, path: str | os.PathLike[str]) -> "pa.Table":
+        """As `score_vcf`, an Arrow table."""
+        from dnamamba.scoring.files import score_table
+
+        return score_table(self.score_many, self.reference, path)
+
+    def saturation(self, region: "str | Region") -> "Saturation":
+        """Score every substitution of a region, such as "chr20:1,001-1,100"; see `saturation.saturate`."""
+        from dnamamba.scoring.saturation import saturate
+
+        return saturate(self, region)
 
     def prepare(self, variants: Sequence[Variant]) -> "_Job | str":
         """The variants as a job, or why they cannot be scored."""
