@@ -206,6 +206,18 @@ class Assembly:
         """Length of every contig, in bases."""
         return {contig.name: contig.length for contig in self.contigs}
 
+    def __iter__(self) -> Iterator[str]:
+        """Names of the contigs, in order."""
+        return iter(self.sizes)
+
+    def __len__(self) -> int:
+        """Number of contigs."""
+        return len(self.sizes)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether a contig has this name; aliases, which `[...]` resolves, are in `aliases`."""
+        return name in self.sizes
+
     @property
     def aliases(self) -> dict[str, str]:
         """Other name -> contig; `resolve` knows these, and names with and without "chr"."""

@@ -57,6 +57,10 @@ def opened(request, store):
 
 def test_contigs_windows_and_counts_are_those_of_the_source(opened, genome):
     assert opened.sizes == CONTIGS
+    assert list(opened) == list(CONTIGS)
+    assert len(opened) == len(CONTIGS)
+    assert "chr1" in opened
+    assert "chr9" not in opened
     for name, bases in genome.items():
         assert np.array_equal(opened[name], bases)
         counts = [np.isin(bases[i : i + 1024], list(b"Nn")).sum() for i in range(0, len(bases), 1024)]
