@@ -258,6 +258,15 @@ def _weights_bytes(model: nn.Module, path: Path) -> bytes:
     return safetensors.torch.save(tensors, {"format": "pt"})
 
 
+def weights_digest(model: MambaLM) -> str:
+    """SHA-256 of the weights: `weights_sha256` of the directory that `save` would write.
+
+    Raises:
+        InputError: a weight is not float32 or not finite.
+    """
+    return hashlib.sha256(_weights_bytes(model, Path("the model"))).hexdigest()
+
+
 def _check(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], file: Path) -> None:
     """Names, shapes and dtypes; the first difference is told."""
     for name in tensors:

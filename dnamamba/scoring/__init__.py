@@ -8,5 +8,5 @@ stream.py       one pass over the reference; its states and log-probabilities ar
 rows.py         many forks, run on together from the states they start from
 scorer.py       `VariantScorer`
 naive.py        the same score from two whole windows: the reference of all this
-calibration.py  where a score stands among those of random variants
+calibration.py  where a score stands among those of random variants: strata.py, random_variants.py
 """

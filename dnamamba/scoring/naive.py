@@ -71,8 +71,8 @@ def naive_parts(
         shared = log_p[(mark == _SHARED) & behind]
         sums.append((float(np.nansum(allele)), int(np.isfinite(allele).sum()), float(np.nansum(shared))))
     (ref_allele, ref_letters, ref_shared), (alt_allele, alt_letters, alt_shared) = sums
-    allele = alt_allele - ref_allele
+    null = 0.0
     if alt_letters != ref_letters:
         stop = strand.length if context is None else min(start + context, strand.length)
-        allele -= (alt_letters - ref_letters) * float(np.nanmean(window_log_p(model, strand.tokens(start, stop))))
-    return StrandParts(allele, alt_shared - ref_shared, first - start, end - last)
+        null = (alt_letters - ref_letters) * float(np.nanmean(window_log_p(model, strand.tokens(start, stop))))
+    return StrandParts(alt_allele - ref_allele - null, alt_shared - ref_shared, first - start, end - last, null)

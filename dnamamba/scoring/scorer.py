@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from dnamamba.device import Device, Precision, autocast_dtype, choose_device
 from dnamamba.errors import InputError
 from dnamamba.model import MambaLM
-from dnamamba.model_directory import load
+from dnamamba.model_directory import load, weights_digest
 from dnamamba.pipelines.reference import Reference, open_reference
 from dnamamba.pipelines.variants import (
     AMBIGUOUS,
@@ -21,9 +21,11 @@ from dnamamba.pipelines.variants import (
     ref_matches,
     trimmed,
 )
+from dnamamba.scoring.calibration import Calibration, load_calibration
 from dnamamba.scoring.fork import Alleles, make_fork
 from dnamamba.scoring.passes import Passes
 from dnamamba.scoring.strand import Strand, stream_start
+from dnamamba.scoring.strata import stratum_of
 from dnamamba.scoring.stream import score_forks
 from dnamamba.scoring.types import HaplotypeScore, StrandParts, VariantScore
 
@@ -80,6 +82,7 @@ class VariantScorer:
         batch_size: int | None = None,
         early_stop: bool = True,
         window: int | None = None,
+        calibration: Calibration | str | os.PathLike[str] | None = None,
     ) -> None:
         """
         Args:
@@ -96,9 +99,11 @@ class VariantScorer:
                 would move the score by less than 1e-3 nats.
             window: variants held in memory and sorted at a time; None is chosen for the context. Variants far from the
                 sorted order are scored just as well, but share no stream across windows.
+            calibration: fills in `quantile`; made by `calibrate`, or its file.
 
         Raises:
-            InputError: a model of another alphabet, a number out of range, or anything wrong with a file.
+            InputError: a model of another alphabet, a number out of range, a calibration made with another model,
+                genome or option, or anything wrong with a file.
         """
         if isinstance(model, str | os.PathLike):
             model = load(model, device=choose_device(device or "auto"))
@@ -124,6 +129,12 @@ class VariantScorer:
         least, most = _WINDOW
         self.window = window or (most if self._context is None else min(max(self._context // 16, least), most))
 
+        if isinstance(calibration, str | os.PathLike):
+            calibration = load_calibration(calibration)
+        if calibration is not None:
+            calibration.check(self.made_with())
+        self.calibration = calibration
+
     def score(self, chrom: str, pos: int, ref: str, alt: str, id: str = ".") -> VariantScore:
         """Score one allele. A file of variants is faster by `score_many`.
 
@@ -141,9 +152,11 @@ class VariantScorer:
             jobs = [self.prepare([variant]) for variant in window]
             self._run([job for job in jobs if isinstance(job, _Job)])
             for variant, job in zip(window, jobs, strict=True):
-                yield VariantScore(
-                    variant.chrom, variant.pos, variant.id, variant.ref, variant.alt, **_numbers(job)
-                )  # fmt: skip
+                numbers = _numbers(job)
+                if self.calibration is not None and isinstance(job, _Job):
+                    stratum = stratum_of(self.reference, job.contig, trimmed(*job.alleles[0]))
+                    numbers["quantile"] = self.calibration.quantile(stratum, numbers["score"])
+                yield VariantScore(variant.chrom, variant.pos, variant.id, variant.ref, variant.alt, **numbers)
 
     def score_haplotype(self, variants: Sequence[Variant]) -> HaplotypeScore:
         """Score variants that lie on one haplotype together: each is read with those before it in place.
@@ -189,6 +202,17 @@ class VariantScorer:
         from dnamamba.scoring.saturation import saturate
 
         return saturate(self, region)
+
+    def made_with(self) -> dict[str, Any]:
+        """All that a score depends on beside the variant: digests of model and genome, and the options that count."""
+        return {
+            "model": weights_digest(self.model),
+            "reference": self.reference.digest,
+            "context": self.context,
+            "horizon": self.horizon,
+            "strands": self.strands,
+            "precision": self.precision,
+        }
 
     def prepare(self, variants: Sequence[Variant]) -> "_Job | str":
         """The variants as a job, or why they cannot be scored."""

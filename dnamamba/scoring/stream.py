@@ -62,10 +62,11 @@ def score_forks(
         sums |= {i: _sums(row, start, track) for i, row in zip(ready, rows, strict=True)}
         waiting = [i for i in waiting if i not in sums]
         track.drop_before(min(((forks[i].start - start) // GRID for i in waiting), default=last // GRID))
-    return [
-        StrandParts(sums[i].allele - sums[i].letters * mean.value, sums[i].shared, fork.start - start, fork.horizon)
-        for i, fork in enumerate(forks)
-    ]
+    parts = []
+    for i, fork in enumerate(forks):
+        null = sums[i].letters * mean.value
+        parts.append(StrandParts(sums[i].allele - null, sums[i].shared, fork.start - start, fork.horizon, null))
+    return parts
 
 
 class _Sums(NamedTuple):

@@ -66,6 +66,9 @@ class StrandParts:
     downstream: float
     upstream: int
     horizon: int
+    null: float = 0.0
+    """What the null took off `allele`: the mean log-probability of the stream's bases times the letters that the
+    alternate has more than the reference. With it added the score is the plain log-likelihood ratio."""
 
     @property
     def total(self) -> float:
