@@ -16,7 +16,7 @@ from dnamamba.model import ModelConfig
 from dnamamba.pipelines.alphabet import DNA
 from dnamamba.pipelines.sequence_files import open_sequences
 from dnamamba.stream import strands
-from dnamamba.stream.batches import BatchPlan, in_order, make_batches, other_strand, pad
+from dnamamba.stream.batches import BatchPlan, enough_memory, in_order, make_batches, other_strand, pad
 from dnamamba.stream.given import HowToRead, given_sequences, one_stream
 from dnamamba.stream.pieces import LongPiece, Piece, PieceCutter, rechunk
 from dnamamba.stream.strands import BothWays, Spool
@@ -172,6 +172,15 @@ def test_a_long_piece_that_breaks_is_told_and_the_rest_goes_on():
     assert [(source, str(error)) for source, error in told] == [("file", "broken")]
     with pytest.raises(InputError, match="broken"):
         list(in_order([LongPiece("bad", 0, broken(), None, None, stream, "file")], _Echo(), plan))
+
+
+def test_too_large_a_batch_says_what_to_do():
+    def fail():
+        with enough_memory(BatchPlan(2**20, 5)):
+            raise torch.OutOfMemoryError
+
+    with pytest.raises(InputError, match="does not hold 1,048,576 bases at once; give fewer with --batch-bases"):
+        fail()
 
 
 def test_a_plan_follows_the_size_of_the_model():

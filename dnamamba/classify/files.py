@@ -12,7 +12,7 @@ from dnamamba.classify.tracks import BedGraphs, BedWriter
 from dnamamba.classify.verdict import Verdict
 from dnamamba.errors import InputError
 from dnamamba.species.classifier import Classifier
-from dnamamba.stream.batches import BatchPlan, in_order
+from dnamamba.stream.batches import BatchPlan, enough_memory, in_order
 from dnamamba.stream.from_files import Failures, pieces_of_files
 from dnamamba.stream.pieces import PieceCutter, Progress
 from dnamamba.table_writer import Format, TableWriter, table_format
@@ -51,7 +51,7 @@ def classify_files(
     judge = Judge(classifier, judging, plan)
     began = time.monotonic()
     found = tally.watch(in_order(pieces, judge, plan, failures), options.min_confidence)
-    with ExitStack() as stack:
+    with ExitStack() as stack, enough_memory(plan):
         sinks: list[Callable[[Verdict], None]] = []
         if bedgraph is not None:
             sinks.append(stack.enter_context(BedGraphs(bedgraph, classifier.classes)).write)

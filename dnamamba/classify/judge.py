@@ -14,7 +14,7 @@ from dnamamba.classify.opinions import Opinion, form_opinion
 from dnamamba.classify.passes import Carry, Passes
 from dnamamba.classify.verdict import Verdict
 from dnamamba.species.classifier import Classifier
-from dnamamba.stream.batches import BatchPlan, make_batches, other_strand, pad
+from dnamamba.stream.batches import BatchPlan, make_batches, other_strand, pad, stream_tokens
 from dnamamba.stream.pieces import LongPiece, Piece, Tokens, rechunk
 from dnamamba.stream.strands import BothWays
 
@@ -170,8 +170,7 @@ class Judge:
                     yield verdict
 
     def _chunk(self, chunk: Tokens, carry: Carry | None, done: int, ends: list[int]) -> tuple[Opinion | None, Carry]:
-        start = np.array([self._alphabet.start] if carry is None else [], np.uint8)
-        tokens = torch.from_numpy(np.concatenate([start, chunk]))[None].to(self.passes.device)
+        tokens = stream_tokens(chunk, self._alphabet.start if carry is None else None, self.passes.device)
         seen = 0 if carry is None else done + 1
         places = torch.tensor([[end - seen for end in ends]], dtype=torch.int64)
         with torch.inference_mode():

@@ -12,7 +12,7 @@ from dnamamba.device import Moment, autocast_dtype, send_to_host
 from dnamamba.embedding.options import EmbedOptions
 from dnamamba.model import MambaLM, ModelState
 from dnamamba.pipelines.alphabet import ALPHABETS
-from dnamamba.stream.batches import BatchPlan, make_batches, other_strand, pad
+from dnamamba.stream.batches import BatchPlan, make_batches, other_strand, pad, stream_tokens
 from dnamamba.stream.pieces import LongPiece, Piece, Tokens, rechunk
 from dnamamba.stream.strands import BothWays
 
@@ -101,11 +101,10 @@ class Embedder:
         """Features [n, d_model] of all bases, chunk by chunk, each with whether it is the last."""
         state: ModelState | None = None
         for chunk, last in rechunk(blocks, self.plan.bases):
-            start = np.array([self._alphabet.start] if state is None else [], np.uint8)
-            tokens = torch.from_numpy(np.concatenate([start, chunk]))[None].to(self._model.device)
+            tokens = stream_tokens(chunk, self._alphabet.start if state is None else None, self._model.device)
             with torch.inference_mode():
                 features, state = self._features(tokens, state)
-            yield features[0, len(start) :], last
+            yield features[0, -len(chunk) :], last
 
     def _vector(self, blocks: Iterator[Tokens]) -> tuple[NDArray[np.float64], int]:
         """The pooled vector of a stream, and its length."""

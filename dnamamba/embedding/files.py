@@ -15,7 +15,7 @@ from dnamamba.model import MambaLM
 from dnamamba.model_directory import LANGUAGE_MODEL, load, read_record
 from dnamamba.pipelines.alphabet import ALPHABETS
 from dnamamba.species.classifier import load_classifier
-from dnamamba.stream.batches import in_order
+from dnamamba.stream.batches import enough_memory, in_order
 from dnamamba.stream.from_files import Failures, pieces_of_files
 from dnamamba.stream.pieces import PieceCutter, Progress
 
@@ -58,7 +58,11 @@ def embed_files(
         "both_strands": options.both_strands,
         "model": to_dict(model.config),
     }
-    with open_writer(out, model.config.d_model, every_base=options.pool == "none", attributes=attributes) as writer:
+    every_base = options.pool == "none"
+    with (
+        enough_memory(embedder.plan),
+        open_writer(out, model.config.d_model, every_base=every_base, attributes=attributes) as writer,
+    ):
 
         def failed(source: str, error: InputError) -> None:
             failures(source, error)

@@ -1,6 +1,7 @@
 """Pieces of many lengths in batches: like with like, padded on the right, where a causal model cannot see it."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from dnamamba.errors import InputError
 from dnamamba.model import ModelConfig
 from dnamamba.pipelines.alphabet import Alphabet
-from dnamamba.stream.pieces import LongPiece, Piece
+from dnamamba.stream.pieces import LongPiece, Piece, Tokens
 
 R = TypeVar("R", covariant=True)
 
@@ -77,11 +78,11 @@ def pad(pieces: Sequence[Piece], start: int, device: torch.device) -> tuple[Tens
     rows: NDArray[np.uint8] = np.full((len(pieces), lengths.max() + 1), start, np.uint8)
     for row, piece in zip(rows, pieces, strict=True):
         row[1 : len(piece.tokens) + 1] = piece.tokens
-    return _send(torch.from_numpy(rows), device), _send(torch.from_numpy(lengths), device)
+    return send(torch.from_numpy(rows), device), send(torch.from_numpy(lengths), device)
 
 
-def _send(values: Tensor, device: torch.device) -> Tensor:
-    """To the device without waiting for what is queued there."""
+def send(values: Tensor, device: torch.device) -> Tensor:
+    """A CPU tensor to the device, without waiting for what is queued there."""
     return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values
 
 
@@ -92,11 +93,32 @@ def other_strand(tokens: Tensor, lengths: Tensor, alphabet: Alphabet) -> Tensor:
         tokens: as `pad` gives them, [B, L + 1].
         lengths: bases of each row, [B].
     """
-    complement = torch.from_numpy(alphabet.complement.copy()).to(tokens.device)
+    complement = send(torch.from_numpy(alphabet.complement.copy()), tokens.device)
     position = torch.arange(1, tokens.shape[1], device=tokens.device)
     source = (lengths[:, None] + 1 - position).clamp_min(1)  # position p takes base length + 1 - p
     bases = complement[tokens.gather(1, source).long()]
     return torch.cat([tokens[:, :1], bases], 1)
+
+
+def stream_tokens(chunk: Tokens, start: int | None, device: torch.device) -> Tensor:
+    """A chunk of a stream as one row, uint8 [1, L]; behind the token `start` where the stream begins."""
+    begin = np.array([] if start is None else [start], np.uint8)
+    return send(torch.from_numpy(np.concatenate([begin, chunk]))[None], device)
+
+
+@contextmanager
+def enough_memory(plan: BatchPlan) -> Iterator[None]:
+    """Say what to do where a GPU's memory does not hold a batch.
+
+    Raises:
+        InputError: it does not.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise InputError(
+            f"the GPU's memory does not hold {plan.bases:,} bases at once; give fewer with --batch-bases"
+        ) from None
 
 
 class Waiting(Protocol[R]):
