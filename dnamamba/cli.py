@@ -18,6 +18,7 @@ COMMANDS = {
     "pretrain": "Pretrain a Mamba on genome stores, the context growing stage by stage.",
     "evaluate": "Held-out perplexity and bits a base of a model.",
     "classify": "Call the species of reads, contigs and chromosomes.",
+    "generate": "Sequences that a language model makes up.",
     "embed": "Embeddings of sequences to Parquet or Zarr.",
     "task": "The synthetic tasks: selective copying, induction heads.",
     "sweep": "What context, size and selection buy: tables, figures, one report.",

@@ -87,6 +87,18 @@ class Decoder:
             self._record()
 
     @torch.no_grad()
+    def restart(self, state: ModelState) -> None:
+        """Take up another state of as many sequences; it is copied. A CUDA graph stays as it is.
+
+        Raises:
+            ValueError: another number of sequences.
+        """
+        if state.batch != self._state.batch:
+            raise ValueError(f"state: want {self._state.batch} sequences, got {state.batch}")
+        for now, new in zip(self._state.tensors(), state.tensors(), strict=True):
+            now.copy_(new)
+
+    @torch.no_grad()
     def step(self, tokens: Tensor) -> Tensor:
         """Logits of the token after `tokens` [B], float32 [B, vocab_size]. On a GPU the next step overwrites them.
 
