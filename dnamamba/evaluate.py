@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -136,18 +137,25 @@ def summarise(losses: NDArray[np.float64], seed: int = 0) -> Score:
     if not counts.sum():
         raise InputError("no target base to score: all of them are N or ambiguous")
     mean = sums.sum() / counts.sum()
-    drawn = np.random.default_rng(seed).integers(0, len(sums), (BOOTSTRAPS, len(sums)))
-    means = sums[drawn].sum(1) / np.maximum(counts[drawn].sum(1), 1)
-    low, high = np.exp(np.quantile(means, (0.025, 0.975)))
+    drawn = resamples(len(sums), seed)
+    low, high = np.exp(np.quantile(drawn @ sums / np.maximum(drawn @ counts, 1), (0.025, 0.975)))
     return Score(math.exp(mean), mean / math.log(2), float(low), float(high), int(counts.sum()))
+
+
+@lru_cache(maxsize=2)
+def resamples(blocks: int, seed: int) -> NDArray[np.float64]:
+    """How often each block is drawn in each bootstrap, [BOOTSTRAPS, blocks]: a product with it sums a resample."""
+    drawn = np.random.default_rng(seed).integers(0, blocks, (BOOTSTRAPS, blocks))
+    drawn += blocks * np.arange(BOOTSTRAPS)[:, None]
+    return np.bincount(drawn.ravel(), minlength=BOOTSTRAPS * blocks).reshape(BOOTSTRAPS, blocks).astype(np.float64)
 
 
 def compare(ours: NDArray[np.float64], theirs: NDArray[np.float64], seed: int = 0) -> Difference:
     """How two readers of the same targets differ. Paired: what is hard for both drops out of the interval."""
     counted = np.isfinite(ours) & np.isfinite(theirs)
     sums, counts = np.where(counted, ours - theirs, 0.0).sum(1) / math.log(2), counted.sum(1)
-    drawn = np.random.default_rng(seed).integers(0, len(sums), (BOOTSTRAPS, len(sums)))
-    low, high = np.quantile(sums[drawn].sum(1) / np.maximum(counts[drawn].sum(1), 1), (0.025, 0.975))
+    drawn = resamples(len(sums), seed)
+    low, high = np.quantile(drawn @ sums / np.maximum(drawn @ counts, 1), (0.025, 0.975))
     return Difference(float(sums.sum() / max(counts.sum(), 1)), float(low), float(high))
 
 

@@ -50,11 +50,11 @@ class ContextSweep:
 
 def summary(found: ContextSweep, out: Path) -> str:
     """The curve of every model as text, and where the report is."""
-    lines = []
+    lines, oracle_too = [], "  oracle" if found.oracle and found.oracle.points else ""
     for name in found.models:
         points = found.curves[name][ALL]
         lines.append(f"\n{name}, {found.title}: {points[0].score.targets:,} target bases")
-        lines.append(f"{'context':>8}  {'perplexity (95%)':>24}  {'bits':>7}  {'gain of the step':>28}  oracle")
+        lines.append(f"{'context':>8}  {'perplexity (95%)':>24}  {'bits':>7}  {'gain of the step':>28}{oracle_too}")
         for point in points:
             oracle = found.oracle.points.get(point.context) if found.oracle else None
             gain = _signed(point.gain) if point is not points[0] else ""

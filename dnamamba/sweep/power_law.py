@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dnamamba.evaluate import BOOTSTRAPS
+from dnamamba.evaluate import resamples
 from dnamamba.markov import Float64
 
 
@@ -41,9 +41,9 @@ def fit_power_law(sizes: Sequence[float], losses: Sequence[Float64], seed: int =
     Source: Kaplan et al., Scaling Laws for Neural Language Models (arXiv 2001.08361), equation 1.1.
     """
     sums = np.stack([np.nansum(one, 1) for one in losses])  # [sizes, blocks]
-    counts = np.stack([np.isfinite(one).sum(1) for one in losses])
-    drawn = np.random.default_rng(seed).integers(0, sums.shape[1], (BOOTSTRAPS, sums.shape[1]))
-    means = np.stack([s[drawn].sum(1) / np.maximum(c[drawn].sum(1), 1) for s, c in zip(sums, counts, strict=True)])
+    counts = np.stack([np.isfinite(one).sum(1) for one in losses]).astype(np.float64)
+    drawn = resamples(sums.shape[1], seed).T
+    means = (sums @ drawn) / np.maximum(counts @ drawn, 1)  # [sizes, resamples]
     whole = sums.sum(1) / np.maximum(counts.sum(1), 1)
     x = np.log(np.asarray(sizes, dtype=np.float64))
     slope, start = _line(x, np.log(whole[:, None]))

@@ -24,6 +24,7 @@ Ticked = Callable[[int], None]
 """Told how many bases have gone through the model since the last call."""
 
 _AHEAD = 3  # pieces that are read while the device computes
+_TILE, _WHOLE_TILES = 64, 2**10  # steps of a tile of the scan: streams from 2^10 on are filled up to whole ones
 
 
 class _Piece(NamedTuple):
@@ -117,8 +118,11 @@ def _pieces(streams: Sequence[Stream], batch_tokens: int) -> Iterator[_Piece]:
     batch: list[Stream] = []
     for stream in [*sorted(streams, key=lambda one: -one.length), None]:
         if batch and (stream is None or (len(batch) + 1) * batch[0].length > batch_tokens):
-            for first in range(0, batch[0].length, batch_tokens):
-                yield _Piece(tuple(batch), first, min(first + batch_tokens, batch[0].length))
+            columns = batch[0].length
+            if columns >= _WHOLE_TILES:
+                columns = -(-columns // _TILE) * _TILE
+            for first in range(0, columns, batch_tokens):
+                yield _Piece(tuple(batch), first, min(first + batch_tokens, columns))
             batch = []
         if stream is not None:
             batch.append(stream)
@@ -151,6 +155,8 @@ def _read(corpus: Corpus, alphabet: Alphabet, piece: _Piece) -> NDArray[np.uint8
     tokens = np.full((len(piece.streams), piece.last - piece.first), alphabet.start, np.uint8)
     for row, stream in zip(tokens, piece.streams, strict=True):
         start, end = stream.start + piece.first, min(stream.start + piece.last, stream.end)
+        if start >= end:
+            continue
         assembly = corpus.assemblies[stream.assembly]
         try:
             row[: end - start] = alphabet.encode(assembly[stream.contig, start:end])

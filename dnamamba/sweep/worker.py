@@ -25,7 +25,7 @@ from dnamamba.pipelines.splits import Splits
 from dnamamba.pretrain import CONFIG_FILE, SPLITS_FILE, pretrain
 from dnamamba.sweep.context_curve import measure
 from dnamamba.sweep.kept import read_json
-from dnamamba.sweep.plan import RUNS, Plan, as_figures, read_plan
+from dnamamba.sweep.plan import RUNS, Plan, as_figures, read_plan, training_flops
 from dnamamba.sweep.targets import choose_targets
 
 RESULT = "result.json"
@@ -65,6 +65,9 @@ def score(plan: Plan, name: str, folder: Path) -> None:
     tokens = sum(stage["tokens"] for stage in stages)
     result: dict[str, Any] = {
         **as_figures(config),
+        # Of the weights that are kept: fewer than planned where the run stopped early.
+        "tokens": metrics["tokens"],
+        "flops": training_flops(config.model) * metrics["tokens"],
         "contexts": list(targets.contexts),
         "left_out": list(targets.left_out),
         "blocks": len(targets.blocks),

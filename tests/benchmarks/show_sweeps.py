@@ -1,0 +1,197 @@
+"""What the sweeps show on one machine with GPUs: real loci, planted far repeats, sizes. Every step can be resumed.
+
+    python tests/benchmarks/show_sweeps.py real --data DIR --out DIR     # Mamba and its S4D twin on primate pieces
+    python tests/benchmarks/show_sweeps.py apes --out DIR [--variants N] # a context curve beside the oracle's
+    python tests/benchmarks/show_sweeps.py sizes --out DIR [--sizes S]   # a power law on 300 Mb of simulated genome
+    ... --tiny                                                           # the same on a CPU in minutes, to try it out
+
+Prints every command and how long it took. `DIR` of `real` holds the files of DNAMAMBA_TEST_DATA.
+"""
+
+import argparse
+import csv
+import gzip
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from dnamamba.config import parse_size
+from dnamamba.pipelines.ingest import ingest
+from dnamamba.pipelines.simulate.apes import SimulateConfig, simulate_store
+
+PIECES = {
+    "hg38_chr2": "human/hg38.chr2_1-2333275.fa.gz",
+    "hg38_chr20": "human/hg38.chr20_1-1000000.fa.gz",
+    "hg38_chr22": "human/hg38.chr22_32000001-32300000.fa.gz",
+    "hg38_chr17": "human/hg38.chr17_42425000-43600000.revcomp.headerless.txt.gz",
+    "b37_chr1": "human/b37.chr1_1-1000000.fa.gz",
+    "b37_z": "human/b37.z_1Mb.fa.gz",
+    "LPA": "human/LPA.14_haplotypes.fa.gz",
+    "hg16_ENm001": "nuclear/human.ENm001.hg16.fa.gz",
+    "chimp_ENm001": "nuclear/chimp.ENm001.panTro1.fa.gz",
+    "macaque_ENm001": "nuclear/macaque.ENm001.fa.gz",
+    "baboon_ENm001": "nuclear/baboon.ENm001.fa.gz",
+    "marmoset_ENm001": "nuclear/marmoset.ENm001.fa.gz",
+    "chimp_X": "nuclear/chimp.Pan_tro_3.0.X_genes.fa.gz",
+    "gorilla_X": "nuclear/gorilla.gorGor4.X_genes.fa.gz",
+}
+"""Assembly -> file. hg38_chr2 is the test, hg38_chr20 validation; nothing else is of those loci."""
+
+APES = SimulateConfig(
+    seed=1, bases=60_000_000, contigs=12, far_share=0.5, repeats=0.15, microsatellites=0.01, minisatellites=0.05
+)
+"""Half of every genome lies in families private to a contig: what far context is worth is made large, the process is
+otherwise that of the default apes. Minisatellites are near copies, on which copying is learned first."""
+APE_MODELS = (
+    "256x6 model.d_model=256 optimiser.lr=3e-3",
+    "128x6-N64 model.d_state=64",
+    "s4d-128x6 model.mixer=s4d",
+    "128x12 model.n_layers=12",
+    "128x6",
+    "256x6-lr6 model.d_model=256 optimiser.lr=6e-3",
+    "256x6-N32 model.d_model=256 model.d_state=32 optimiser.lr=3e-3",
+    "128x6-lr8 optimiser.lr=8e-3",
+)
+"""The first so many are trained, one a GPU: which model learns to copy from far is not known beforehand."""
+
+
+def run(*words: str) -> None:
+    """Carry out a command of the package, and say how long it took; a sweep with a failed run goes on to the next."""
+    print(f"\n$ dnamamba {shlex.join(words)}", flush=True)
+    began = time.monotonic()
+    code = subprocess.run([sys.executable, "-m", "dnamamba", *words], check=False).returncode
+    print(f"[{time.monotonic() - began:.0f} s{'' if code == 0 else f', exit {code}'}]", flush=True)
+
+
+def real(data: Path, out: Path, tiny: bool) -> None:
+    """A 1.4M Mamba and its twin that selects nothing, trained on real pieces, read on a human locus they never saw."""
+    store = out / "primates.zarr"
+    began = time.monotonic()
+    for name, file in PIECES.items():
+        if not (store / name).exists():
+            source = data / file
+            if "headerless" in file:  # minus strand, no header: give it one
+                source = out / f"{name}.fa"
+                source.write_bytes(b">%s\n%s\n" % (name.encode(), gzip.decompress((data / file).read_bytes()).strip()))
+            ingest(
+                source, store, assembly=name, names="full", exclude=["*chr6_random*"] if name == "chimp_ENm001" else []
+            )
+    print(f"{len(PIECES)} pieces into {store} [{time.monotonic() - began:.0f} s]", flush=True)
+    stages = "[{context: 1k, share: 0.4}, {context: 4k, share: 0.2}, {context: 16k, share: 0.2}, "
+    stages += "{context: 64k, share: 0.1}, {context: 256k, share: 0.1}]"
+    keys = [
+        "split.method=contig", "split.valid=[hg38_chr20:*]", "split.test=[hg38_chr2:*]", f"curriculum.stages={stages}",
+        "curriculum.tokens_per_step=256k", "optimiser.lr=6e-3", "evaluation.contexts=[1k,16k,256k]",
+        "evaluation.targets=128k", "evaluation.targets_while_training=32k", "evaluation.points=10",
+        "evaluation.early_stop=3",
+    ]  # fmt: skip
+    tokens, targets = "100M", "1M"
+    if tiny:
+        keys += ["model.d_model=32", "model.n_layers=2", "curriculum.stages=[{context: 1k, share: 1}]"]
+        keys += ["curriculum.tokens_per_step=16k", "evaluation.contexts=[1k]", "evaluation.targets_while_training=8k"]
+        tokens, targets = "1M", "32k"
+    twins = ("--variant", "mamba", "--variant", "s4d model.mixer=s4d")
+    run(
+        "sweep", "ablation", "1.4M-cpu", *keys, "--store", str(store), "--tokens", tokens, *twins, "--targets", targets,
+        "--out", str(out / "twins"),
+    )  # fmt: skip
+    curve(out, "twins", store, ["--targets", targets, *(["--contexts", "64,1k,16k,full"] if tiny else [])])
+
+
+def apes(out: Path, variants: int, tokens: str, tiny: bool) -> None:
+    """Models that had half a billion bases to learn copying from far, and what an oracle would gain."""
+    config = SimulateConfig(**{**vars(APES), "bases": 1_200_000, "contigs": 4}) if tiny else APES
+    store = simulate(out / "apes.zarr", config)
+    last = config.contigs
+    stages = (
+        "[{context: 2k, share: 0.3}, {context: 8k, share: 0.3}, {context: 16k, share: 0.3}, {context: 64k, share: 0.1}]"
+    )
+    keys = [
+        "split.method=contig", f"split.valid=[chr{last - 2}]", f"split.test=[chr{last - 1},chr{last}]",
+        "model.d_model=128", "model.n_layers=6", f"curriculum.stages={stages}", "curriculum.tokens_per_step=128k",
+        "optimiser.lr=4e-3", "evaluation.contexts=[1k,16k]", "evaluation.targets_while_training=64k",
+        "evaluation.points=12",
+    ]  # fmt: skip
+    targets, contexts = "1M", []
+    if tiny:
+        keys += ["model.d_model=32", "model.n_layers=2", "curriculum.stages=[{context: 1k, share: 1}]"]
+        keys += ["curriculum.tokens_per_step=16k", "evaluation.contexts=[1k]", "evaluation.targets_while_training=8k"]
+        tokens, targets, contexts = "512k", "32k", ["--contexts", "64,256,1k,4k,16k,full"]
+    chosen = ("32x2", "s4d-32x2 model.mixer=s4d") if tiny else APE_MODELS
+    models = [word for text in chosen[:variants] for word in ("--variant", text)]
+    run(
+        "sweep", "ablation", "quick", *keys, "--store", str(store), "--tokens", tokens, *models, "--no-match",
+        "--targets", "64k", "--out", str(out / "models"),
+    )  # fmt: skip
+    curve(out, "models", store, ["--targets", targets, "--assembly", "sim_human", *contexts])
+    with (out / "context" / "curve.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["class"] == "all" and row["context"] != "full"]
+    for name in dict.fromkeys(row["model"] for row in rows):
+        mine = [row for row in rows if row["model"] == name and parse_size(row["context"]) <= 2**14][1:]
+        sure = [float(row["gain_low"]) > 0 for row in mine]
+        verdict = (
+            "every doubling up to 2^14 gains significantly" if all(sure) else "not every doubling up to 2^14 gains"
+        )
+        print(f"{name}: {verdict}; " + ", ".join(
+            f"{row['context']} {float(row['gain']):+.5f} (oracle {float(row['oracle_gain']):+.4f})" for row in mine
+        ))  # fmt: skip
+
+
+def sizes(out: Path, wanted: str, tokens: str, tiny: bool) -> None:
+    """Sizes at equal tokens on the default apes, 60 Mb a species."""
+    config = SimulateConfig(seed=2, bases=1_200_000 if tiny else 60_000_000, contigs=4 if tiny else 12)
+    store = simulate(out / "apes.zarr", config)
+    last = config.contigs
+    keys = [
+        "split.method=contig", f"split.valid=[chr{last - 1}]", f"split.test=[chr{last}]",
+        "curriculum.tokens_per_step=256k", "optimiser.lr=6e-3", "evaluation.targets=64k", "evaluation.points=8",
+        "evaluation.targets_while_training=64k",
+    ]  # fmt: skip
+    targets = "1M"
+    if tiny:
+        keys += ["curriculum.tokens_per_step=16k", "evaluation.targets_while_training=8k"]
+        wanted, tokens, targets = "16x2,24x2,32x2", "512k", "64k"
+    run(
+        "sweep", "size", *keys, "--store", str(store), "--sizes", wanted, "--tokens", tokens, "--targets", targets,
+        "--out", str(out / "sizes"),
+    )  # fmt: skip
+
+
+def simulate(store: Path, config: SimulateConfig) -> Path:
+    """The store, made when it is not there yet."""
+    began = time.monotonic()
+    if not store.exists():
+        aside = store.with_name(f"{store.name}.writing")
+        simulate_store(aside, config, overwrite=True)
+        aside.replace(store)
+    print(f"{store}: five simulated genomes of {config.bases:,} bases [{time.monotonic() - began:.0f} s]", flush=True)
+    return store
+
+
+def curve(out: Path, sweep: str, store: Path, options: list[str]) -> None:
+    """The context curves of a sweep's finished models beside each other."""
+    finished = sorted(path.parent for path in (out / sweep / "runs").glob("*/result.json"))
+    run("sweep", "context", *map(str, finished), "--store", str(store), *options, "--out", str(out / "context"))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["real", "apes", "sizes"])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--variants", type=int, default=1)
+    parser.add_argument("--tokens")
+    parser.add_argument("--sizes", default="32x4,48x6,0.26M,0.68M,1.4M")
+    parser.add_argument("--tiny", action="store_true")
+    asked = parser.parse_args()
+    asked.out.mkdir(parents=True, exist_ok=True)
+    if asked.what == "real":
+        if asked.data is None:
+            parser.error("real: want --data, the folder of the real files")
+        real(asked.data, asked.out, asked.tiny)
+    elif asked.what == "apes":
+        apes(asked.out, asked.variants, asked.tokens or "600M", asked.tiny)
+    else:
+        sizes(asked.out, asked.sizes, asked.tokens or "300M", asked.tiny)
