@@ -16,6 +16,7 @@ COMMANDS = {
     "doctor": "Check the device, the kernels and the versions; say what to do about a failure.",
     "genome": "Ingest, simulate, inspect, verify and export genomes.",
     "pretrain": "Pretrain a Mamba on genome stores, the context growing stage by stage.",
+    "finetune": "Fine-tune a pretrained model into a species classifier.",
     "evaluate": "Held-out perplexity and bits a base of a model.",
     "classify": "Call the species of reads, contigs and chromosomes.",
     "generate": "Sequences that a language model makes up.",

@@ -1,0 +1,208 @@
+"""Fine-tuning for species: from a pretrained model and labelled genomes to a calibrated classifier and its report."""
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import yaml
+
+from dnamamba.checkpoints import Checkpoint, latest_checkpoint
+from dnamamba.config import from_dict, read_yaml, to_dict
+from dnamamba.device import autocast_dtype, choose_device
+from dnamamba.errors import InputError
+from dnamamba.files import write_whole
+from dnamamba.model import MambaLM
+from dnamamba.model_directory import load, read_record
+from dnamamba.pipelines.alphabet import ALPHABETS
+from dnamamba.pipelines.splits import PARTS
+from dnamamba.species.adapters import add_adapters, merge_adapters
+from dnamamba.species.classifier_config import ClassifierConfig
+from dnamamba.species.finetune_config import FinetuneConfig, powers_between, read_config
+from dnamamba.species.genomes import Genomes, open_genomes
+from dnamamba.species.measure import Measuring, calibrate, measure
+from dnamamba.species.model import SpeciesClassifier
+from dnamamba.species.negatives import UnlikeFiles
+from dnamamba.species.parts import Parts, part_genomes
+from dnamamba.species.result import FinetuneOutcome, controls_of, leave, missing_note, table, verdict
+from dnamamba.species.training import Trainer
+from dnamamba.species.training_windows import TrainingWindows
+
+CONFIG_FILE, PARTS_FILE = "finetune.yaml", "splits.json"
+
+
+def finetune_command(
+    path: str | None,
+    overrides: Sequence[str],
+    model: str | None,
+    stores: Sequence[str],
+    fasta: Sequence[str],
+    out: Path | None,
+    resume: bool,
+) -> str:
+    """`dnamamba finetune species`: run and return the text it prints."""
+    if resume:
+        if out is None:
+            raise InputError("--resume: say which run with --out RUN")
+        if not (out / CONFIG_FILE).exists():
+            raise InputError(f"{out}: holds no {CONFIG_FILE}, so there is no run to resume")
+        config = from_dict(FinetuneConfig, read_yaml(out / CONFIG_FILE))
+    else:
+        config = read_config(path, overrides, model, stores, fasta)
+        out = out or _free_folder()
+        if out.exists() and any(out.iterdir()):
+            raise InputError(f"{out}: is not empty; --resume goes on with a run, another --out starts a new one")
+    outcome = finetune(config, out, resume=resume)
+    made = {
+        "config.json, model.safetensors": "the classifier, for dnamamba.load_classifier",
+        "report.html": "everything measured, with the pictures",
+        "metrics.json": "its figures",
+    }
+    paths = "\n".join(f"  {outcome.folder / name!s:<50} {what}" for name, what in made.items())
+    notes = "\n".join(outcome.notes)
+    return (
+        f"\nRight calls on held-out sequence, {outcome.title}\n{table(outcome)}\n{verdict(outcome.rows)}\n{notes}\n\n"
+        f"Made in {outcome.seconds:.0f} s:\n{paths}"
+    )
+
+
+def finetune(config: FinetuneConfig, out: Path, *, resume: bool = False) -> FinetuneOutcome:
+    """Fine-tune, calibrate, measure and report. The same config gives the same weights, interrupted or not.
+
+    Args:
+        config: everything about the run.
+        out: its folder; made when it is not there.
+        resume: go on from the last checkpoint in `out`.
+
+    Raises:
+        InputError: a model, genome or split that will not do, a loss that is no number, or a stop by SIGTERM or Ctrl-C
+            (which leaves a checkpoint to resume from).
+    """
+    began = time.monotonic()
+    device = choose_device(config.run.device)
+    autocast = autocast_dtype(config.run.precision, device)
+    lm = load(config.model, device=device)
+    extra = read_record(config.model).extra
+    out.mkdir(parents=True, exist_ok=True)
+    if not resume:
+        write_whole(out / CONFIG_FILE, yaml.safe_dump(to_dict(config), sort_keys=False))
+    unlike = UnlikeFiles(config.measure.unlike, ALPHABETS[lm.config.alphabet])
+    genomes = open_genomes(config.data, config.data.stores or _simulate(config, out))
+    parts = part_genomes(genomes, config.data, extra.get("splits"))
+    _same_parts(parts, out, resume)
+    title = _title(genomes)
+    _say(f"{title}: " + ", ".join(f"{part} {parts.bases(part):,} bases" for part in PARTS))
+    for note in parts.notes:
+        _say(note)
+    model = _with_head(lm, genomes, config)
+    alphabet = ALPHABETS[lm.config.alphabet]
+    measuring = Measuring(genomes, parts, config, alphabet)
+    trainer = Trainer(
+        model,
+        TrainingWindows(parts.regions["train"], genomes.assemblies, len(genomes.classes), config, alphabet),
+        config,
+        alphabet,
+        autocast,
+        out,
+        lambda one: measuring.point(one, autocast),
+        _checkpoint(out) if resume else None,
+    )
+    trainer.run()
+    merge_adapters(model.lm)
+    calibrate(model, measuring, autocast)
+    rows = measure(model, measuring, unlike, autocast)
+    outcome = FinetuneOutcome(
+        out,
+        title,
+        rows,
+        trainer.rows,
+        trainer.best.step if trainer.best else trainer.step,
+        time.monotonic() - began,
+        (*parts.notes, *missing_note(config, rows)),
+        _bound(genomes),
+    )
+    leave(outcome, model, config, genomes, parts)
+    return outcome
+
+
+def _with_head(lm: MambaLM, genomes: Genomes, config: FinetuneConfig) -> SpeciesClassifier:
+    """The model as it is trained: its head drawn, its weights frozen or adapted as wanted."""
+    torch.manual_seed(config.run.seed)
+    lm.recompute = "cheap" if lm.device.type == "cuda" else "none"
+    head = config.head
+    first = min(config.loss.first, config.longest) if config.loss.at == "powers" else config.longest
+    model = SpeciesClassifier(
+        lm,
+        ClassifierConfig(
+            classes=genomes.classes,
+            pool=head.pool,
+            hidden=head.hidden,
+            lengths=powers_between(first, config.longest),
+            controls=controls_of(config, genomes),
+        ),
+    ).to(lm.device)
+    if head.train == "frozen":
+        lm.requires_grad_(False)
+    elif head.train == "lora":
+        add_adapters(lm, head.rank, head.alpha)
+    return model
+
+
+def _simulate(config: FinetuneConfig, out: Path) -> tuple[str, ...]:
+    """The store of simulated genomes, where nothing else is read."""
+    if config.data.fasta or config.data.simulate is None:
+        return ()
+    from dnamamba.pipelines.simulate.apes import simulate_store
+
+    path = out / "genomes.zarr"
+    if not path.exists():
+        _say(f"simulating five great apes of {config.data.simulate.bases:,} bases into {path}")
+        aside = path.with_name(f".{path.name}.writing")
+        simulate_store(aside, config.data.simulate, overwrite=True)
+        aside.replace(path)  # a kill leaves no store with some of the species
+    return (str(path),)
+
+
+def _same_parts(parts: Parts, out: Path, resume: bool) -> None:
+    """Keep the split in the run's folder; a resumed run must come to the same one."""
+    file, text = out / PARTS_FILE, json.dumps(parts.splits.to_json()) + "\n"
+    if resume and file.exists() and file.read_text() != text:
+        raise InputError(f"{file}: the genomes are parted otherwise than when the run began; start it anew")
+    write_whole(file, text)
+
+
+def _checkpoint(out: Path) -> Checkpoint | None:
+    if not (out / "checkpoints").exists():
+        _say("no checkpoint was written before the run stopped: it starts at step 0")
+        return None
+    checkpoint = latest_checkpoint(out / "checkpoints", _say)
+    _say(f"going on after step {checkpoint.step:,}")
+    return checkpoint
+
+
+def _title(genomes: Genomes) -> str:
+    simulated = any(assembly.attributes.get("simulated") for assembly in genomes.assemblies)
+    return f"{', '.join(genomes.classes)}{' (simulated genomes)' if simulated else ''}"
+
+
+def _bound(genomes: Genomes) -> dict[int, float]:
+    """The simulator's own bound, where the classes are the five simulated apes one by one."""
+    from dnamamba.pipelines.simulate.apes import ASSEMBLIES, species_bound
+
+    if sorted(a.name for a in genomes.assemblies) != sorted(ASSEMBLIES) or len(genomes.classes) != len(ASSEMBLIES):
+        return {}
+    bound = species_bound(genomes.assemblies[0])  # type: ignore[arg-type]
+    return {int(n): value for n, value in zip(bound["length"], bound["library_and_spectrum"], strict=True)}
+
+
+def _free_folder() -> Path:
+    number = 1
+    while (folder := Path("runs") / ("species" if number == 1 else f"species-{number}")).exists():
+        number += 1
+    return folder
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

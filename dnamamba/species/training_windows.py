@@ -1,0 +1,176 @@
+"""The windows of a training step: a pure function of (seed, step), so that a resumed run reads what an unbroken one
+would."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnamamba.errors import InputError
+from dnamamba.pipelines.alphabet import Alphabet
+from dnamamba.pipelines.splits import AssemblyLike
+from dnamamba.species.finetune_config import FinetuneConfig
+from dnamamba.species.parts import Region
+
+T = TypeVar("T")
+
+_REDRAWS = 64
+"""Windows tried in place of one with too many N."""
+
+
+class Rows(NamedTuple):
+    """Windows as tokens, the shorter ones padded behind their ends with N."""
+
+    bases: NDArray[np.uint8]
+    """[B, L]."""
+    labels: NDArray[np.int64]
+    """Class of each, [B]."""
+    lengths: NDArray[np.int64]
+    """Bases of each, [B]."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """One window."""
+
+    region: Region
+    start: int
+    end: int
+    reverse: bool
+
+
+class TrainingWindows:
+    """All windows of a run, addressed by step."""
+
+    def __init__(
+        self,
+        regions: Sequence[Region],
+        assemblies: Sequence[AssemblyLike],
+        classes: int,
+        config: FinetuneConfig,
+        alphabet: Alphabet,
+    ) -> None:
+        """Lay out the regions of the training part; every class has some."""
+        self.assemblies, self.alphabet, self.config, self.classes = assemblies, alphabet, config, classes
+        self._by_class = [[r for r in regions if r.label == label] for label in range(classes)]
+        ordered = sorted(regions, key=lambda r: (r.locus, r.label))
+        self._loci = {
+            locus: {label: list(rows) for label, rows in groupby(members, key=lambda r: r.label)}
+            for locus, members in groupby(ordered, key=lambda r: r.locus)
+        }
+        self._names = list(self._loci)
+        sizes = [np.mean([r.end - r.start for rows in self._loci[n].values() for r in rows]) for n in self._names]
+        self._locus_share = np.asarray(sizes) / np.sum(sizes)
+
+    def rows(self, step: int) -> Rows:
+        """Draw and read the windows of a step.
+
+        Raises:
+            InputError: 64 windows in a row have too many N.
+        """
+        stage = self.config.stage_at(step)
+        places: list[Place] = []
+        draw = 0
+        bad = 0
+        tokens: list[NDArray[np.uint8]] = []
+        while len(places) < stage.windows:
+            rng = np.random.default_rng([self.config.run.seed, 1, step, draw])
+            draw += 1
+            group = self._draw(rng, stage.length)
+            read = [self.read(place) for place in group]
+            if any(self._too_many_n(one) for one in read):
+                bad += 1
+                if bad == _REDRAWS:
+                    name, most = self.assemblies[group[0].region.assembly].name, self.config.data.most_n
+                    raise InputError(
+                        f"{name}: {_REDRAWS} windows of {stage.length:,} bases in a row hold more than {most:.0%} N; "
+                        "raise data.most_n or leave such contigs out"
+                    )
+                continue
+            bad = 0
+            room = stage.windows - len(places)
+            places += group[:room]
+            tokens += read[:room]
+        return pad([(p.region.label, one) for p, one in zip(places, tokens, strict=True)], self.alphabet)
+
+    def _draw(self, rng: np.random.Generator, length: int) -> list[Place]:
+        """A window of every class (paired), or of one class."""
+        reverse = bool(rng.integers(2)) and self.config.reverse_complement
+        if self.config.sampling == "paired":
+            locus = self._loci[self._names[rng.choice(len(self._names), p=self._locus_share)]]
+            share = rng.random()
+            group = []
+            for label in range(self.classes):
+                candidates = locus.get(label)
+                # A class without this locus is read somewhere else: its share stays equal.
+                region = _pick(rng, candidates) if candidates else self._by_bases(rng, label)
+                at = share if candidates else rng.random()
+                group.append(_window(region, length, at, reverse))
+            # A step may end inside a group: no class must come last always.
+            return [group[i] for i in rng.permutation(self.classes)]
+        label = int(rng.integers(self.classes))
+        if self.config.sampling == "bases":
+            region = self._by_bases(rng, label)
+        else:
+            contigs: dict[tuple[int, str], list[Region]] = {}
+            for one in self._by_class[label]:
+                contigs.setdefault((one.assembly, one.contig), []).append(one)
+            region = _pick(rng, _pick(rng, list(contigs.values())))
+        return [_window(region, length, rng.random(), reverse)]
+
+    def _by_bases(self, rng: np.random.Generator, label: int) -> Region:
+        regions = self._by_class[label]
+        sizes = np.array([r.end - r.start for r in regions], dtype=np.float64)
+        return regions[int(rng.choice(len(regions), p=sizes / sizes.sum()))]
+
+    def read(self, place: Place) -> NDArray[np.uint8]:
+        """Tokens of a window on the strand that it is read on."""
+        return read_tokens(self.assemblies, place.region, place.start, place.end, self.alphabet, reverse=place.reverse)
+
+    def _too_many_n(self, tokens: NDArray[np.uint8]) -> bool:
+        return bool(np.count_nonzero(tokens == self.alphabet.n) > self.config.data.most_n * len(tokens))
+
+
+def read_tokens(
+    assemblies: Sequence[AssemblyLike],
+    region: Region,
+    start: int,
+    end: int,
+    alphabet: Alphabet,
+    *,
+    reverse: bool = False,
+) -> NDArray[np.uint8]:
+    """Tokens of some bases of a region, uint8 [end - start]; case is folded by the alphabet.
+
+    Raises:
+        InputError: a letter that the alphabet does not have; assembly, contig and position are named.
+    """
+    assembly = assemblies[region.assembly]
+    try:
+        tokens = alphabet.encode(assembly[region.contig, slice(start, end)])
+    except InputError as error:
+        raise InputError(f"{assembly.name}, {region.contig} from base {start + 1:,}: {error}") from None
+    return alphabet.reverse_complement(tokens) if reverse else tokens
+
+
+def pad(windows: Sequence[tuple[int, NDArray[np.uint8]]], alphabet: Alphabet) -> Rows:
+    """Put (class, tokens) of windows of any lengths into one array."""
+    lengths = np.array([len(tokens) for _, tokens in windows], dtype=np.int64)
+    bases = np.full((len(windows), int(lengths.max())), alphabet.n or 0, np.uint8)
+    for row, (_, tokens) in zip(bases, windows, strict=True):
+        row[: len(tokens)] = tokens
+    return Rows(bases, np.array([label for label, _ in windows], dtype=np.int64), lengths)
+
+
+def _pick(rng: np.random.Generator, options: Sequence[T]) -> T:
+    return options[int(rng.integers(len(options)))]
+
+
+def _window(region: Region, length: int, share: float, reverse: bool) -> Place:
+    """A window at a share of the way through a region; of a shorter region all of it."""
+    room = max(0, region.end - region.start - length)
+    start = region.start + min(int(share * (room + 1)), room)
+    return Place(region, start, min(start + length, region.end), reverse)
