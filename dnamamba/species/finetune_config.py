@@ -131,7 +131,10 @@ class MeasureConfig:
     """Bases; none: every 2^k from loss.first (at least 2^8) to the longest stage. Longer ones than the parts hold are
     left out and named."""
     windows: int = 256
-    """Windows a class at each length, at most; they do not overlap."""
+    """Windows a class at each length, at most."""
+    overlap: int = 1
+    """Windows that begin within a window's length; 1: none overlap. More where the parts are small; the intervals count
+    what overlaps as one place."""
     bases: int = 2**26
     """Bases of all windows of one length, at most."""
     points: int = 10
@@ -148,7 +151,7 @@ class MeasureConfig:
     """NAME=FILE: sequences of no class, for the measurement of the flag; shuffled and random ones are made anyway."""
 
     def __post_init__(self) -> None:
-        for key in ("windows", "bases", "points", "valid_windows", "kmer_windows", "early_stop"):
+        for key in ("windows", "overlap", "bases", "points", "valid_windows", "kmer_windows", "early_stop"):
             value = getattr(self, key)
             if value is not None and value < 1:
                 raise InputError(f"measure.{key}: want 1 or more, got {value}")

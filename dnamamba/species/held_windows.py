@@ -44,8 +44,9 @@ def held_windows(
     most_n: float,
     seed: int,
     both_strands: bool = True,
+    overlap: int = 1,
 ) -> HeldWindows | None:
-    """Choose windows that do not overlap within a contig, the same places in every class where that can be.
+    """Choose windows of a part, the same places in every class where that can be.
 
     Args:
         regions: of the part.
@@ -55,6 +56,7 @@ def held_windows(
         most_n: windows with a larger share of N are passed over.
         seed: of the choice. The same arguments give the same windows.
         both_strands: read half of the windows from the other strand.
+        overlap: windows that begin within a window's length; 1: none overlap. What overlaps is one cluster.
 
     Returns:
         As many windows of every class; None where a class has none of this length.
@@ -65,12 +67,12 @@ def held_windows(
     for label in range(classes):
         mine = [region for region in regions if region.label == label]
         found: list[tuple[NDArray[np.uint8], int]] = []
-        for region, start, place in _tiles(mine, length, most * _TRIES, seed):
+        for region, start, place in _tiles(mine, length, most * _TRIES, seed, overlap):
             reverse = both_strands and bool(np.random.default_rng([seed, 3, *map(ord, place[0]), place[1]]).integers(2))
             tokens = read_tokens(assemblies, region, start, start + length, alphabet, reverse=reverse)
             if np.count_nonzero(tokens == alphabet.n) > most_n * length:
                 continue
-            found.append((tokens, places.setdefault(place, len(places))))
+            found.append((tokens, places.setdefault((place[0], place[1] // overlap), len(places))))
             if len(found) == most:
                 break
         chosen.append(found)
@@ -85,13 +87,16 @@ def held_windows(
     )
 
 
-def _tiles(regions: Sequence[Region], length: int, most: int, seed: int) -> list[tuple[Region, int, tuple[str, int]]]:
+def _tiles(
+    regions: Sequence[Region], length: int, most: int, seed: int, overlap: int
+) -> list[tuple[Region, int, tuple[str, int]]]:
     """Tiles of the regions in an order drawn from their places, so that all classes come to the same places first.
 
     Returns:
         Region, first base, and the place: its locus and the tile's number there.
     """
-    counts = [(region.end - region.start) // length for region in regions]
+    step = max(1, length // overlap)
+    counts = [max(0, (region.end - region.start - length) // step + 1) for region in regions]
     total = sum(counts)
     if not total:
         return []
@@ -101,10 +106,10 @@ def _tiles(regions: Sequence[Region], length: int, most: int, seed: int) -> list
             continue
         # The numbers of one locus are drawn alike in every class; a longer one has some more at its end.
         key = np.random.default_rng([seed, 2, *map(ord, region.locus)]).random(count)
-        slack = (region.end - region.start - count * length) / count
+        slack = (region.end - region.start - length - (count - 1) * step) / count
         numbers = np.argsort(key)[:most] if count > most else np.arange(count)
         tiles += [
-            (float(key[i]), region, region.start + int(i * (length + slack)), (region.locus, int(i))) for i in numbers
+            (float(key[i]), region, region.start + int(i * (step + slack)), (region.locus, int(i))) for i in numbers
         ]
     tiles.sort(key=lambda tile: (tile[0], tile[3], tile[1].assembly, tile[1].contig))
     return [tile[1:] for tile in tiles[:most]]

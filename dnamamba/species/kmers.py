@@ -1,6 +1,7 @@
 """The baseline: k-mer spectra and logistic regression, k and its regularisation chosen on the validation part."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,16 +29,21 @@ def spectra(tokens: Tokens, k: int) -> NDArray[np.float32]:
     words, columns = _canonical(k)
     out = np.zeros((len(tokens), columns), np.float32)
     powers = 4 ** np.arange(k - 1, -1, -1, dtype=np.int64)
-    for row, one in zip(out, tokens, strict=True):
+
+    def count(i: int) -> None:
+        one = tokens[i]
         good = one < 4
         code = np.zeros(max(0, len(one) - k + 1), np.int64)
         whole = np.ones(len(code), np.bool_)
-        for i, power in enumerate(powers.tolist()):
-            part = slice(i, len(one) - k + 1 + i)
+        for place, power in enumerate(powers.tolist()):
+            part = slice(place, len(one) - k + 1 + place)
             code += one[part].astype(np.int64) * power
             whole &= good[part]
         counts = np.bincount(words[code[whole]], minlength=columns)
-        row[:] = np.sqrt(counts / max(1, counts.sum()))
+        out[i] = np.sqrt(counts / max(1, counts.sum()))
+
+    with ThreadPoolExecutor() as pool:  # numpy lets go of the interpreter
+        list(pool.map(count, range(len(tokens))))
     return out
 
 

@@ -94,6 +94,7 @@ class Measuring:
             most_n=config.data.most_n,
             seed=config.run.seed,
             both_strands=config.reverse_complement,
+            overlap=config.measure.overlap,
         )
 
     def _curve_windows(self) -> list[HeldWindows]:

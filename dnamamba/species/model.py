@@ -18,6 +18,8 @@ from dnamamba.species.classifier_config import ClassifierConfig
 
 EVIDENCE_UNIT = 1024
 """Positions whose mean evidence counts as one logit in the "sum": keeps weights near 1 for windows of kilobases."""
+_SPAN = 256
+"""Positions that are added up one after the other; spans are added up side by side."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ class SpeciesClassifier(nn.Module):
                 seen = torch.zeros(tokens.shape[0], dtype=torch.int64, device=tokens.device)
             else:
                 before, seen = state.evidence, state.tokens
-            sums = evidence.double().cumsum(1) + before[:, None]  # [B, L, K]
+            sums = _running_sum(evidence.double()) + before[:, None]  # [B, L, K]
             here = torch.arange(tokens.shape[1], device=tokens.device) if at is None else at
             chosen = evidence[:, here] if self.config.pool == "last" else sums[:, here]
             if self.config.pool == "mean":
@@ -160,3 +162,13 @@ class SpeciesClassifier(nn.Module):
         known = {n: self.config.temperature_at(max(1, n)) for n in set(wanted)}
         divisor = torch.tensor([known[n] for n in wanted], device=logits.device).view(logits.shape[:-1])
         return (logits / divisor[..., None]).log_softmax(-1)
+
+
+def _running_sum(x: Tensor) -> Tensor:
+    """Sum of x[:, :i + 1] at every i, [B, L, K]. torch's own walks L with one thread a column on a GPU."""
+    B, L, K = x.shape
+    spans = -(-L // _SPAN)
+    inside = F.pad(x, (0, 0, 0, spans * _SPAN - L)).view(B, spans, _SPAN, K).cumsum(2)
+    whole = inside[:, :, -1]
+    before = whole.cumsum(1) - whole
+    return (inside + before[:, :, None]).view(B, spans * _SPAN, K)[:, :L]

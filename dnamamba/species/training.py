@@ -28,6 +28,8 @@ from dnamamba.species.training_windows import Rows, TrainingWindows
 
 CPU_TOKENS = 2**15
 """Tokens at a time on a CPU."""
+FROZEN_TOKENS = 2**20
+"""Tokens at a time on a GPU where the language model is frozen and nothing of it is kept for a backward."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,9 @@ class Trainer:
         """Windows at a time, by length of the window."""
         longest = {stage.length: stage.windows for stage in self.config.stages}
         device, tokens = self.model.device, self.config.run.micro_tokens
+        learns = any(p.requires_grad for p in self.model.lm.parameters())
+        if tokens is None and device.type == "cuda" and not learns:
+            tokens = FROZEN_TOKENS
         if tokens is None and device.type == "cuda":
             plan = plan_memory(self.model.lm, longest, "auto", autocast=self.autocast)
             for length, portion in plan.items():
