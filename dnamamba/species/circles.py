@@ -41,12 +41,12 @@ def common_origin(reference: Bases, circle: Bases, name: str = "circle") -> int:
     best, votes = max(bins.items(), key=lambda one: (one[1], -one[0])) if bins else (0, 0)
     if votes < _LEAST:
         raise InputError(f"{name}: shares {votes} unique 16-mers with the first circle in one place, want {_LEAST}")
-    low = best * _NEAR
+    low = int(best * _NEAR)
     # The words next to the reference's start say it best; an indel further on has moved the others.
     near = [
         (there_at, (at - there_at) % m)
         for word, at in _unique_words(circle).items()
-        if (there_at := there.get(word, -1)) >= 0 and low <= (at - there_at) % m <= low + _NEAR
+        if (there_at := there.get(word, -1)) >= 0 and (at - there_at - low) % m <= _NEAR
     ]
     return min(near)[1]
 

@@ -1,0 +1,153 @@
+"""Fine-tuning from end to end: classes that can be told are told, a resumed run is the same to the bit."""
+
+import json
+import signal
+from dataclasses import replace
+
+import pytest
+import torch
+from click.testing import CliRunner
+from species_cases import labelled_files, tiny_model
+
+import dnamamba
+from dnamamba.cli import cli
+from dnamamba.config import from_dict
+from dnamamba.errors import InputError
+from dnamamba.pipelines.splits import SplitConfig
+from dnamamba.species.finetune import finetune
+from dnamamba.species.finetune_config import FinetuneConfig, read_config
+from dnamamba.species.training import Trainer
+
+
+def _config(folder, **changes):
+    data = {
+        "model": str(tiny_model(folder)),
+        "data": {
+            "fasta": list(labelled_files(folder)),
+            "split": {"method": "contig", "valid": ["chr3"], "test": ["chr4"]},
+        },
+        "stages": [{"length": 64, "steps": 12, "windows": 12}, {"length": 128, "steps": 4, "windows": 6}],
+        "loss": {"first": 16},
+        "optimiser": {"lr": 2e-2},
+        "measure": {
+            "lengths": [32, 128],
+            "windows": 20,
+            "valid_windows": 10,
+            "ks": [2],
+            "kmer_windows": 30,
+            "points": 4,
+        },
+        "run": {"device": "cpu"},
+    }
+    return from_dict(FinetuneConfig, {**data, **changes})
+
+
+def test_what_can_be_told_is_told(tmp_path):
+    stages = [{"length": 64, "steps": 24, "windows": 12}, {"length": 128, "steps": 12, "windows": 12}]
+    outcome = finetune(_config(tmp_path, stages=stages, head={"lr_factor": 3}), tmp_path / "run")
+    assert [row.length for row in outcome.rows] == [32, 128]
+    assert outcome.rows[1].ours.value > 0.9
+    assert outcome.rows[1].kmers.value > 0.9
+    assert outcome.rows[1].ours.windows == 60
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["classes"] == ["red", "green", "blue"]
+    assert metrics["lengths"]["128"]["accuracy"] == outcome.rows[1].ours.value
+    assert sum(map(sum, metrics["lengths"]["128"]["confusion"])) == 60
+    assert set(metrics["lengths"]["32"]["unlike_auroc"]) == {"random", "shuffled"}
+    assert any("case folded" in control for control in metrics["controls"])
+    report = (tmp_path / "run" / "report.html").read_text()
+    assert report.count("data:image/png") == 4
+    classifier = dnamamba.load_classifier(tmp_path / "run")
+    assert classifier.config.temperature_lengths == (32, 128)
+    assert classifier.config.unlike_lengths == (32, 128)
+    assert classifier.config.lengths == (16, 32, 64, 128)
+    assert classifier.extra["finetune"]["stages"][1]["length"] == 128
+
+
+def test_a_resumed_run_is_the_same_to_the_bit(tmp_path, monkeypatch):
+    config = _config(tmp_path)
+    finetune(config, tmp_path / "whole")
+    step = Trainer._one_step
+
+    def stopping(self, rows):
+        if self.step == 9:
+            signal.raise_signal(signal.SIGTERM)
+        return step(self, rows)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_one_step", stopping)
+        with pytest.raises(InputError, match="stopped by SIGTERM after step 10"):
+            finetune(config, tmp_path / "cut")
+    finetune(config, tmp_path / "cut", resume=True)
+    for name in ("model.safetensors", "config.json", "logs.csv", "splits.json"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+@pytest.mark.parametrize("train", ["frozen", "lora"])
+def test_frozen_and_adapted(tmp_path, train):
+    config = _config(tmp_path, head={"train": train, "rank": 2, "pool": "mean"})
+    finetune(config, tmp_path / "run")
+    before = dnamamba.load(config.model).state_dict()
+    after = dnamamba.load_classifier(tmp_path / "run").model.lm.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert all(any(part in name for part in ("in_proj", "x_proj", "out_proj")) for name in changed)
+    assert bool(changed) == (train == "lora")
+
+
+def test_the_paper_s_loss_stands_at_the_end(tmp_path):
+    config = _config(
+        tmp_path, head={"pool": "last"}, loss={"at": "end", "lm_weight": 0}, sampling="chromosome",
+        stages=[{"length": 64, "steps": 2, "windows": 6}],
+    )  # fmt: skip
+    finetune(config, tmp_path / "run")
+    assert dnamamba.load_classifier(tmp_path / "run").config.lengths == (64,)
+
+
+def test_it_stops_early_with_the_best_weights(tmp_path):
+    config = _config(tmp_path, optimiser={"lr": 1e-7})
+    config = replace(config, measure=replace(config.measure, early_stop=1, points=8))
+    outcome = finetune(config, tmp_path / "run")
+    assert outcome.log[-1]["step"] < 16 or outcome.steps == 16
+    losses = {row["step"]: row["valid_loss"] for row in outcome.log}
+    assert losses[outcome.steps] == min(losses.values())
+
+
+def test_a_split_that_leaves_a_class_nothing_to_measure(tmp_path):
+    config = _config(tmp_path)
+    data = replace(config.data, split=SplitConfig(method="contig", valid=("chr3",), test=("chr4",)))
+    long = replace(config, data=data, measure=replace(config.measure, lengths=(2**14,)))
+    with pytest.raises(InputError, match="the valid part holds no window"):
+        finetune(long, tmp_path / "run")
+
+
+def test_the_command(tmp_path):
+    files = [part for text in labelled_files(tmp_path, contigs=3) for part in ("--fasta", text)]
+    line = [
+        "finetune", "species", "species-quick", "--model", str(tiny_model(tmp_path)), *files,
+        "--out", str(tmp_path / "run"),
+        "stages=[{length: 64, steps: 2, windows: 6}]", "loss.first=32", "measure.lengths=[64]", "measure.windows=4",
+        "measure.ks=[]", "measure.valid_windows=4", "run.device=cpu", "data.split.margin=16",
+    ]  # fmt: skip
+    done = CliRunner().invoke(cli, line, catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "no k-mer baseline was measured" in done.output
+    assert "right calls" in done.output
+    with pytest.raises(InputError, match="is not empty"):
+        CliRunner().invoke(cli, line, catch_exceptions=False)
+
+
+@pytest.mark.parametrize("name", ["species-quick", "species-paper"])
+def test_configs_of_the_package(name):
+    config = read_config(name, [], "m", ("s",), ())
+    assert config.longest >= 2**12
+    with pytest.raises(InputError, match=r"head\.pool"):
+        read_config(name, ["head.pool=max"], "m", ("s",), ())
+    with pytest.raises(InputError, match="no model to fine-tune"):
+        read_config(name, [], None, ("s",), ())
+
+
+def test_nothing_to_train_on():
+    with pytest.raises(InputError, match="names nothing to train on"):
+        read_config("species-paper", [], "m", (), ())
+    with pytest.raises(InputError, match="there are species-paper, species-quick"):
+        read_config("species-none", [], "m", ("s",), ())
