@@ -113,6 +113,11 @@ class PretrainConfig:
         return self.evaluation.contexts or tuple(stage.context for stage in self.curriculum.stages)
 
 
+def pretraining_configs() -> list[Path]:
+    """Those of the package's configs that are of pretraining runs: neither bases of others nor of a fine-tuning."""
+    return sorted(path for path in CONFIGS.glob("[!_]*.yaml") if not path.name.startswith("species-"))
+
+
 def read_config(path: str | None, overrides: Sequence[str], stores: Sequence[str]) -> PretrainConfig:
     """The configuration of a run: a file, or the name of one that comes with the package, under what the line says.
 
@@ -123,7 +128,7 @@ def read_config(path: str | None, overrides: Sequence[str], stores: Sequence[str
     if not file.exists():
         named = CONFIGS / f"{file.name.removesuffix('.yaml')}.yaml"
         if not named.exists():
-            known = ", ".join(sorted(one.stem for one in CONFIGS.glob("[!_]*.yaml")))
+            known = ", ".join(one.stem for one in pretraining_configs())
             raise InputError(f"{file}: no such file, and no config of the package has that name; there are {known}")
         file = named
     data = with_overrides(read_based(file), overrides)
