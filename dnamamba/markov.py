@@ -165,6 +165,14 @@ class MarkovModel:
         """The highest order that did best on the validation part."""
         return int(np.argmin(self.validation))
 
+    def log_p(self, tokens: Tokens, first: int) -> Float64:
+        """Log-probability of every target tokens[first:] with the best order, nats; NaN where it is no A, C, G, T."""
+        found = self.counts.look_up(tokens, first)
+        probability = np.full(found.shape[2], 0.25)
+        for k in range(self.order + 1):
+            probability = _interpolate(found[:, k], probability, self.discount[k], self.strength[k])
+        return np.where(found[0, 0] < 0, np.nan, np.log(probability))
+
     def losses(self, corpus: Corpus, blocks: Sequence[TargetBlock], context: int) -> Float64:
         """Negative log-probability of every target with the best order, in nats, [blocks, targets in a block]; NaN
         where not A, C, G, T."""

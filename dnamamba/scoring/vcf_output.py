@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Self
@@ -44,6 +45,7 @@ INFO_FIELDS = (
     InfoField("DNM_QUANTILE", "A", "Float", "quantile", "Share of random variants like it that score lower"),
     InfoField("DNM_SKIP", ".", "String", "skipped", "Why an allele has no score; one a record without ALT"),
 )  # fmt: skip
+_ATTRIBUTES = attrgetter(*(field.attribute for field in INFO_FIELDS))
 _NAMES = {field.name.encode() for field in INFO_FIELDS}
 
 
@@ -88,10 +90,10 @@ def annotate(record: VariantRecord, scores: Sequence["VariantScore"]) -> bytes:
 
 
 def _info(scores: Sequence["VariantScore"]) -> Iterable[tuple[str, str]]:
-    for field in INFO_FIELDS:
-        values = [getattr(score, field.attribute) for score in scores]
-        if any(value is not None for value in values):
-            yield field.name, ",".join(_value(value) for value in values)
+    columns = zip(*map(_ATTRIBUTES, scores), strict=True)
+    for field, values in zip(INFO_FIELDS, columns, strict=True):
+        if values.count(None) < len(values):
+            yield field.name, ",".join(map(_value, values))
 
 
 def _value(value: float | int | str | None) -> str:
