@@ -74,6 +74,20 @@ def test_score_to_stdout_file_and_table(case, tmp_path):
     assert len(about["model"]["weights_sha256"]) == 64
 
 
+def test_calibrated_scores(case, tmp_path):
+    where = ("score", case / "model", case / "in.vcf", "--reference", case / "g.fa", *COMMON, "--strands", "forward")
+    _run(*where, "--out", tmp_path / "a.tsv", "--calibrate", "20", "--region", "chr1:1-200")
+    first = pd.read_csv(tmp_path / "a.tsv", sep="\t", na_values=".")
+    quantiles = first[first.skipped.isna()]["quantile"]
+    assert quantiles.notna().any()
+    assert quantiles.dropna().between(0, 1).all()
+    kept = tmp_path / "a.tsv.calibration.json"
+    _run(*where, "--out", tmp_path / "b.tsv", "--calibration", kept, "--region", "chr1:1-200")
+    assert (tmp_path / "a.tsv").read_bytes() == (tmp_path / "b.tsv").read_bytes()
+    other = ("score", case / "model", case / "in.vcf", "--reference", case / "g.fa", "--context", "64")
+    assert "calibrate anew" in str(_run(*other, "--calibration", kept, fails=True).exception)
+
+
 def test_tables_in_python(case):
     scorer = VariantScorer(load(case / "model"), case / "g.fa", context=128, horizon=16)
     frame = scorer.score_vcf(case / "in.vcf")
@@ -136,7 +150,13 @@ def test_mistakes_are_told(case, tmp_path, options, message, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "options", [("--resume",), ("--phased", "--format", "vcf"), ("--phased", "--resume", "--out", "x")]
+    "options",
+    [
+        ("--resume",),
+        ("--calibrate", "20", "--calibration", "c"),
+        ("--phased", "--format", "vcf"),
+        ("--phased", "--resume", "--out", "x"),
+    ],
 )
 def test_options_that_do_not_go_together(case, options):
     answer = _run("score", case / "model", case / "in.vcf", "--reference", case / "g.fa", *options)

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 @click.option("--strands", type=click.Choice(["both", "forward"]), default="both", show_default=True)
 @click.option("--phased", is_flag=True, help="Score what each haplotype carries together: a table, a row a block.")
 @click.option(
+    "--calibrate", type=click.IntRange(20), metavar="N",
+    help="Score N random variants of each kind first, and say with each score which share of its kind is lower.",
+)  # fmt: skip
+@click.option("--calibration", metavar="F", help="Those of an earlier --calibrate: its OUT.calibration.json.")
+@click.option(
     "--region", "regions", multiple=True, metavar="R", help="Only records in chr1:1,001-2,000; may be repeated."
 )
 @click.option("--bed", metavar="F", help="Only records in the intervals of this BED file.")
@@ -49,6 +54,8 @@ def score(
     horizon: str,
     strands: Literal["both", "forward"],
     phased: bool,
+    calibrate: int | None,
+    calibration: str | None,
     regions: tuple[str, ...],
     bed: str | None,
     exclude: tuple[str, ...],
@@ -70,6 +77,8 @@ def score(
         raise click.UsageError("--phased writes a table; want --format tsv, jsonl or parquet")
     if phased and resume:
         raise click.UsageError("--phased has no --resume")
+    if calibrate is not None and calibration is not None:
+        raise click.UsageError("--calibrate makes what --calibration gives; want one of them")
     from dnamamba.base_progress import BaseProgress
     from dnamamba.config import parse_size
     from dnamamba.scoring.plan import ScorerPlan
@@ -84,6 +93,7 @@ def score(
         horizon=parse_size(horizon, "--horizon"),
         strands=strands,
         precision=precision,
+        calibration=calibration,
         device=device,
     )
     with BaseProgress(f"score {variants}", "alleles") as progress:
@@ -94,6 +104,7 @@ def score(
             wanted=Wanted(regions=regions, bed=bed, exclude=exclude),
             form=form,
             phased=phased,
+            calibrate=calibrate,
             jobs=jobs,
             scheduler=scheduler,
             resume=resume,

@@ -41,6 +41,8 @@ class ScorerPlan:
     strands: Literal["both", "forward"] = "both"
     precision: "Precision" = "float32"
     device: "Device" = "auto"
+    calibration: str | None = None
+    """File of scores of random variants (`calibration.load_calibration`), for quantiles."""
     window: int | None = None
     """Variants of a task; None is the scorer's own choice."""
 
@@ -61,4 +63,5 @@ class ScorerPlan:
             precision=self.precision,
             device=self.device,
             window=self.window,
+            calibration=self.calibration,
         )

@@ -1,15 +1,19 @@
 """What `dnamamba score` does, from paths and options to a written file and the lines that sum it up."""
 
+import hashlib
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from dnamamba.model_directory import read_record
 from dnamamba.pipelines.compression import path_label
 from dnamamba.pipelines.reference import Reference
 from dnamamba.pipelines.variant_choice import VariantChoice, choose_regions
+from dnamamba.scoring import calibration
 from dnamamba.scoring.files import About, Counts, Progress, score_file
 from dnamamba.scoring.many import ManyScorer, workers
 from dnamamba.scoring.outputs import OutputFormat
@@ -18,7 +22,7 @@ from dnamamba.scoring.plan import ScorerPlan
 from dnamamba.scoring.scorer import VariantScorer
 from dnamamba.table_writer import Format
 
-_PLACES = ("model", "reference", "assembly", "aliases", "device", "window")
+_PLACES = ("model", "reference", "assembly", "aliases", "calibration", "device", "window")
 """Of a plan: where things are and how it is done; the scores are the same."""
 
 
@@ -46,6 +50,7 @@ def run_score(
     wanted: Wanted,
     form: OutputFormat | None = None,
     phased: bool = False,
+    calibrate: int | None = None,
     jobs: int | None = None,
     scheduler: str | None = None,
     resume: bool = False,
@@ -58,6 +63,8 @@ def run_score(
         variants, out, form, resume, progress: as in `files.score_file`.
         wanted: which records.
         phased: score haplotypes, as `phased_files.score_phased`.
+        calibrate: random variants of each stratum to score first, for quantiles; they are kept in
+            `OUT.calibration.json`, which a resumed run takes up. None for those of `plan.calibration`, or none.
         jobs, scheduler: as in `many.workers`; without both this process does the work.
 
     Returns:
@@ -69,8 +76,11 @@ def run_score(
     began = time.monotonic()
     reference = plan.genome()
     choice = wanted.choice(reference)
-    about = _about(plan, reference, wanted)
-    with _scorer(plan, jobs, scheduler) as scorer:
+    with ExitStack() as stack:
+        if calibrate is not None:
+            plan = stack.enter_context(_calibrated(plan, calibrate, out, resume))
+        about = _about(plan, reference, wanted)
+        scorer = stack.enter_context(_scorer(plan, jobs, scheduler))
         options: dict[str, Any] = {"about": about, "choice": choice, "progress": progress}
         if phased:
             table_form: Format | None = form if form != "vcf" else None
@@ -80,6 +90,16 @@ def run_score(
                 scorer.score_many, reference, variants, out, form=form, resume=resume, window=scorer.window, **options
             )
     return _summary(counts, path_label(variants), out, time.monotonic() - began)
+
+
+@contextmanager
+def _calibrated(plan: ScorerPlan, count: int, out: str, resume: bool) -> Iterator[ScorerPlan]:
+    """The plan with the scores of random variants: made now, or by the run that is resumed."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "calibration.json") if out == "-" else Path(f"{out}.calibration.json")
+        if not (resume and path.exists() and calibration.load_calibration(path).count == count):
+            calibration.calibrate(plan.open(), count).save(path)
+        yield replace(plan, calibration=str(path))
 
 
 @contextmanager
@@ -94,6 +114,8 @@ def _scorer(plan: ScorerPlan, jobs: int | None, scheduler: str | None) -> Iterat
 def _about(plan: ScorerPlan, reference: Reference, wanted: Wanted) -> About:
     """What the scores depend on, without paths: a copy elsewhere gives the same."""
     options = {k: v for k, v in asdict(plan).items() if k not in _PLACES}
+    if plan.calibration is not None:
+        options["calibration"] = hashlib.sha256(Path(plan.calibration).read_bytes()).hexdigest()
     chosen = {key: value for key, value in asdict(wanted).items() if value}
     return {
         "model": {"weights_sha256": read_record(plan.model).weights_sha256},
