@@ -22,6 +22,7 @@ COMMANDS = {
     "generate": "Sequences that a language model makes up.",
     "embed": "Embeddings of sequences to Parquet or Zarr.",
     "task": "The synthetic tasks: selective copying, induction heads.",
+    "convert": "Models of mamba-ssm and Hugging Face: read, and written for them.",
     "sweep": "What context, size and selection buy: tables, figures, one report.",
     "bench": "Speed and memory on this machine, beside attention and plain scans.",
     "score": "Score variants: VCF in, annotated VCF or a table out.",

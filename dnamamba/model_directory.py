@@ -147,7 +147,8 @@ def load(path: str | os.PathLike[str], *, device: torch.device | str = "cpu") ->
     """Read a model directory.
 
     Args:
-        path: a model directory, or a run's directory with the model in its `model/`.
+        path: a model directory, or a run's directory with the model in its `model/`; or one of transformers or
+            mamba-ssm that `dnamamba convert` wrote, since it says its alphabet.
         device: where the weights go.
 
     Returns:
@@ -156,6 +157,10 @@ def load(path: str | os.PathLike[str], *, device: torch.device | str = "cpu") ->
     Raises:
         InputError: no such directory, a foreign or newer one, or any damage: one line that says which file and what.
     """
+    if _is_foreign(path):
+        from dnamamba.convert.directory import read_foreign  # here: it builds on this module
+
+        return read_foreign(Path(path), device=device)
     model = load_module(path, LANGUAGE_MODEL, lambda record: MambaLM(record.model), device=device)
     model.vocabulary = vocabulary_of(ALPHABETS[model.config.alphabet])
     return model
@@ -228,6 +233,15 @@ def read_record(path: str | os.PathLike[str]) -> ModelRecord:
     if record.alphabet != _alphabet_table(record.model.alphabet):
         raise InputError(f"{file}: its alphabet {record.model.alphabet!r} has other tokens than this version's")
     return record
+
+
+def _is_foreign(path: str | os.PathLike[str]) -> bool:
+    """Whether another library wrote a Mamba there; anything odd is for the reader of ours to say."""
+    try:
+        data = json.loads((Path(path) / CONFIG).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(data, dict) and "format" not in data and (data.get("model_type") == "mamba" or "ssm_cfg" in data)
 
 
 def _find(path: str | os.PathLike[str]) -> Path:

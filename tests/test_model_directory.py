@@ -222,8 +222,8 @@ def test_a_config_that_is_none(saved, text):
 
 
 def test_a_foreign_directory(saved):
-    (saved / "config.json").write_text('{"architectures": ["MambaForCausalLM"], "model_type": "mamba"}')
-    assert _refusal(saved).endswith("config.json: not of a dnamamba model; it says 'mamba'")
+    (saved / "config.json").write_text('{"architectures": ["GPT2LMHeadModel"], "model_type": "gpt2"}')
+    assert _refusal(saved).endswith("config.json: not of a dnamamba model; it says 'gpt2'")
 
 
 @pytest.mark.parametrize(
