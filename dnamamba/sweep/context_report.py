@@ -54,13 +54,13 @@ def summary(found: ContextSweep, out: Path) -> str:
     for name in found.models:
         points = found.curves[name][ALL]
         lines.append(f"\n{name}, {found.title}: {points[0].score.targets:,} target bases")
-        lines.append(f"{'context':>8}  {'perplexity (95%)':>24}  {'bits':>7}  {'gain of the step':>28}{oracle_too}")
+        lines.append(f"{'context':>8}  {'perplexity (95%)':>24}  {'bits':>7}  {'gain of the step':>31}{oracle_too}")
         for point in points:
             oracle = found.oracle.points.get(point.context) if found.oracle else None
             gain = _signed(point.gain) if point is not points[0] else ""
             beside = f"{oracle.gain.bits:+.4f}" if oracle is not None and point is not points[0] else ""
             bits = f"{_perplexity(point):>24}  {point.score.bits:7.4f}"
-            lines.append(f"{context_name(point.context):>8}  {bits}  {gain:>28}  {beside}".rstrip())
+            lines.append(f"{context_name(point.context):>8}  {bits}  {gain:>31}  {beside}".rstrip())
         lines.append(verdict(points))
     if found.oracle and found.oracle.note:
         lines.append(found.oracle.note)
@@ -225,7 +225,7 @@ def _perplexity(point: Point) -> str:
 
 
 def _signed(one: Difference) -> str:
-    return f"{one.bits:+.4f} ({one.low:+.4f} to {one.high:+.4f})"
+    return f"{one.bits:+.5f} ({one.low:+.5f} to {one.high:+.5f})"
 
 
 def typed_command(command: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
 """What the sweeps show on one machine with GPUs: real loci, planted far repeats, sizes. Every step can be resumed.
 
     python tests/benchmarks/show_sweeps.py real --data DIR --out DIR     # Mamba and its S4D twin on primate pieces
-    python tests/benchmarks/show_sweeps.py apes --out DIR [--variants N] # a context curve beside the oracle's
+    python tests/benchmarks/show_sweeps.py apes --out DIR [--variants N] # the best of N models beside the oracle
     python tests/benchmarks/show_sweeps.py sizes --out DIR [--sizes S]   # a power law on 300 Mb of simulated genome
     ... --tiny                                                           # the same on a CPU in minutes, to try it out
 
@@ -97,7 +97,13 @@ def real(data: Path, out: Path, tiny: bool) -> None:
         "sweep", "ablation", "1.4M-cpu", *keys, "--store", str(store), "--tokens", tokens, *twins, "--targets", targets,
         "--out", str(out / "twins"),
     )  # fmt: skip
-    curve(out, "twins", store, ["--targets", targets, *(["--contexts", "64,1k,16k,full"] if tiny else [])])
+    curve(
+        out,
+        "twins",
+        ["mamba", "s4d"],
+        store,
+        ["--targets", targets, *(["--contexts", "64,1k,16k,full"] if tiny else [])],
+    )
 
 
 def apes(out: Path, variants: int, tokens: str, tiny: bool) -> None:
@@ -110,11 +116,11 @@ def apes(out: Path, variants: int, tokens: str, tiny: bool) -> None:
     )
     keys = [
         "split.method=contig", f"split.valid=[chr{last - 2}]", f"split.test=[chr{last - 1},chr{last}]",
-        "model.d_model=128", "model.n_layers=6", f"curriculum.stages={stages}", "curriculum.tokens_per_step=128k",
+        "model.d_model=128", "model.n_layers=6", f"curriculum.stages={stages}", "curriculum.tokens_per_step=64k",
         "optimiser.lr=4e-3", "evaluation.contexts=[1k,16k]", "evaluation.targets_while_training=64k",
         "evaluation.points=12",
     ]  # fmt: skip
-    targets, contexts = "1M", []
+    targets, contexts = "1M", ["--contexts", "64,128,256,512,1k,2k,4k,8k,16k,32k,64k,256k,full"]
     if tiny:
         keys += ["model.d_model=32", "model.n_layers=2", "curriculum.stages=[{context: 1k, share: 1}]"]
         keys += ["curriculum.tokens_per_step=16k", "evaluation.contexts=[1k]", "evaluation.targets_while_training=8k"]
@@ -123,9 +129,13 @@ def apes(out: Path, variants: int, tokens: str, tiny: bool) -> None:
     models = [word for text in chosen[:variants] for word in ("--variant", text)]
     run(
         "sweep", "ablation", "quick", *keys, "--store", str(store), "--tokens", tokens, *models, "--no-match",
-        "--targets", "64k", "--out", str(out / "models"),
+        "--targets", "256k", "--out", str(out / "models"),
     )  # fmt: skip
-    curve(out, "models", store, ["--targets", targets, "--assembly", "sim_human", *contexts])
+    with (out / "models" / "runs.csv").open() as file:
+        at = {row["run"]: float(row["perplexity"]) for row in csv.DictReader(file)}  # at the longest: the last line
+    best = min(at, key=lambda name: at[name])
+    shown = [best, *(name for name in at if name.startswith("s4d") and name != best)]
+    curve(out, "models", shown, store, ["--targets", targets, "--assembly", "sim_human", *contexts])
     with (out / "context" / "curve.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["class"] == "all" and row["context"] != "full"]
     for name in dict.fromkeys(row["model"] for row in rows):
@@ -170,9 +180,10 @@ def simulate(store: Path, config: SimulateConfig) -> Path:
     return store
 
 
-def curve(out: Path, sweep: str, store: Path, options: list[str]) -> None:
-    """The context curves of a sweep's finished models beside each other."""
-    finished = sorted(path.parent for path in (out / sweep / "runs").glob("*/result.json"))
+def curve(out: Path, sweep: str, names: list[str], store: Path, options: list[str]) -> None:
+    """The context curves of a sweep's models beside each other, of those that are finished."""
+    folders = [out / sweep / "runs" / name for name in names]
+    finished = [folder for folder in folders if (folder / "result.json").exists()]
     run("sweep", "context", *map(str, finished), "--store", str(store), *options, "--out", str(out / "context"))
 
 
