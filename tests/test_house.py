@@ -1,6 +1,7 @@
 """The house keeps its order: who may import whom, what starts fast, what the package lists, what the wheel holds."""
 
 import ast
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -13,6 +14,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 HEAVY = {"torch", "lightning", "numpy", "zarr", "numba", "triton", "sklearn", "matplotlib", "pandas", "pyarrow"}
+
+# What a script uses where it is installed.
+OPTIONAL = {"mamba_ssm", "mambapy", "msprime", "atheris", "transformers"}
 
 # Folder -> first words of the imports it may hold, beside the standard library. None: anything.
 ALLOWED = {
@@ -148,3 +152,24 @@ def test_the_wheel_imports_whole(tmp_path):
     )
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout.startswith(str(site))
+
+
+@pytest.mark.parametrize("folder", ["benchmarks", "gpu", "fuzz"])
+def test_scripts_import_what_is_there(folder):
+    """Nothing in CI runs these scripts, so a name that moved away from them would be noticed by a user."""
+    pytest.importorskip("triton", reason="Triton, which some scripts import, exists on Linux only")
+    beside = {path.stem for path in _modules(f"tests/{folder}")} | {path.stem for path in (ROOT / "tests").glob("*.py")}
+    for path in _modules(f"tests/{folder}"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.ImportFrom) or node.module.split(".")[0] != "dnamamba":
+                names = [node.module] if isinstance(node, ast.ImportFrom) else []
+                names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                for name in names:
+                    top = name.split(".")[0]
+                    known = top in beside or top in OPTIONAL or importlib.util.find_spec(top) is not None
+                    assert known, f"{path.name}: no module {name!r}"
+                continue
+            module = importlib.import_module(node.module)
+            for alias in node.names:
+                known = hasattr(module, alias.name) or importlib.util.find_spec(f"{node.module}.{alias.name}")
+                assert known, f"{path.name}: {node.module} has no {alias.name!r}"

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from result_lines import ResultLines
 
+from dnamamba.bench.results import ResultLines
 from dnamamba.config import format_size
 from dnamamba.tasks.run import run_task
 

@@ -23,8 +23,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from result_lines import ResultLines
 
+from dnamamba.bench.results import ResultLines
 from dnamamba.config import format_size, from_dict, with_overrides
 from dnamamba.curriculum import CurriculumConfig, Stage
 from dnamamba.device import choose_device

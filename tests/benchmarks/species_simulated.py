@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 import torch
-from result_lines import ResultLines
 
+from dnamamba.bench.results import ResultLines
 from dnamamba.config import format_size, from_dict, with_overrides
 from dnamamba.curriculum import CurriculumConfig, Stage
 from dnamamba.evaluate import EvaluationConfig
