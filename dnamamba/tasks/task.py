@@ -47,6 +47,8 @@ class TaskSettings:
     """At most; fewer where the task is solved before."""
     lr: float
     """Constant, of AdamW without weight decay."""
+    betas: tuple[float, ...] = (0.9, 0.95)
+    """Of AdamW; those of the paper's pretraining, since for the tasks it names none."""
     precision: Precision
     d_model: int = 64
     n_layers: int = 2

@@ -61,9 +61,11 @@ class TaskTraining:
         self.model = MambaLM(config).to(device)
         self.autocast = autocast_dtype(settings.precision, device)
         self.looks: list[Look] = []
+        beta1, beta2 = settings.betas
         self._optimiser = torch.optim.AdamW(
-            self.model.parameter_groups(0.0), lr=settings.lr, fused=True, capturable=device.type == "cuda"
-        )
+            self.model.parameter_groups(0.0), lr=settings.lr, betas=(beta1, beta2), fused=True,
+            capturable=device.type == "cuda",
+        )  # fmt: skip
         self._samples = torch.arange(settings.batch, device=device)
         self._step = torch.zeros((), dtype=torch.int64, device=device)
         self._loss = torch.zeros((), dtype=torch.float64, device=device)

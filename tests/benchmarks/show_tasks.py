@@ -44,9 +44,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--only", choices=["induction-heads", "selective-copying"])
-    parser.add_argument("--induction-steps", type=int, default=50_000)
+    parser.add_argument("--induction-steps", type=int, default=100_000)
     parser.add_argument("--copying-steps", type=int, default=12_000)
-    parser.add_argument("--copying-lr", type=float, default=1e-3)
+    parser.add_argument("--copying-lr", type=float, default=2e-3)
     parser.add_argument("--copying-batch", type=int, default=64)
     options = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
