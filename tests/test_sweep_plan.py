@@ -11,10 +11,12 @@ from dnamamba.config import to_dict
 from dnamamba.errors import InputError
 from dnamamba.model import ModelConfig
 from dnamamba.model.parameters import count_parameters
+from dnamamba.pipelines.store import open_store
 from dnamamba.pretrain_config import read_config
 from dnamamba.sweep import published
 from dnamamba.sweep.ablation import VARIANTS, ablation_plan, parse_variants
 from dnamamba.sweep.plan import PLAN, make_plan, read_plan, settle, training_flops
+from dnamamba.sweep.served import served_plan
 from dnamamba.sweep.sizes import parse_sizes, size_plan
 from dnamamba.sweep.train_contexts import context_plan
 
@@ -134,3 +136,19 @@ def test_genomes_are_simulated_once_for_all_runs_and_the_plan_is_kept(base, tmp_
     with pytest.raises(InputError, match="holds a sweep with another runs"):
         settle(other, out, told.append)
     assert json.loads((out / PLAN).read_text()) == json.loads(json.dumps(to_dict(settled)))
+
+
+def test_runs_whose_context_the_data_cannot_serve_are_left_out_before_anything_is_trained(base, tmp_path):
+    keys = ["curriculum.tokens_per_step=256k", "curriculum.total_tokens=1M"]
+    plan = settle(context_plan(base, keys, [], "256,16k,128k", None, "4k", 0), tmp_path / "out", lambda text: None)
+    served, left_out = served_plan(plan)
+    assert list(served.runs) == ["256", "16k"]  # contigs of 30 to 50 kb, the last of them the test
+    piece = f"the longest piece of the valid part has {_longest(plan, 'chr2'):,} bases"
+    assert left_out == (f"run 128k is left out: {piece}, the context is 128k",)
+    with pytest.raises(InputError, match="run 128k is left out"):
+        served_plan(replace(plan, runs={"128k": plan.runs["128k"]}))
+
+
+def _longest(plan, contig):
+    store = open_store(next(iter(plan.runs.values())).stores[0])
+    return max(store[name].sizes[contig] for name in store.assemblies)

@@ -10,6 +10,7 @@ from dnamamba.sweep.plan import Plan, settle
 from dnamamba.sweep.results import RunResult, read_results
 from dnamamba.sweep.runner import find_slots, run_all
 from dnamamba.sweep.runs_report import REPORT, TABLE, Findings, leave_report, text_table
+from dnamamba.sweep.served import served_plan
 
 Find = Callable[[Sequence[RunResult], Path], Findings]
 """Draws into a folder what the results say."""
@@ -29,12 +30,16 @@ def carry_out(plan: Plan, out: Path, jobs: int | None, find: Find, echo: Callabl
         InputError: as settle and run_all; or, when the report of the others is written, that some runs failed.
     """
     plan = settle(plan, out, _say)
+    plan, unserved = served_plan(plan)
+    for line in unserved:
+        _say(line)
     slots = find_slots(jobs, all(config.run.device == "cpu" for config in plan.runs.values()))
     failed = run_all(plan, out, slots, _say)
     if len(failed) == len(plan.runs):
         name, error = next(iter(failed.items()))
         raise InputError(f"all {len(failed)} runs failed; {name}: {error}")
     results, left_out = read_results(plan, out)
+    left_out = (*unserved, *left_out)
     found = find(results, out / "figures")
     leave_report(plan, results, out, found, failed=failed, left_out=left_out, command=typed_command(sys.argv))
     echo("\n".join([text_table(results), *left_out, *found.said, "", f"{out / REPORT}, {out / TABLE}"]))

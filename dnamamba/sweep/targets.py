@@ -154,18 +154,9 @@ def choose_targets(
             raise InputError(f"--assembly: the stores hold no {name!r}; they hold {', '.join(known)}")
     corpus = _narrowed(corpus, part, assemblies or known)
     regions = corpus.splits.parts[part]
-    longest = max((region.end - region.start for region in regions), default=0)
-    served: list[Context] = []
-    left_out = []
-    for context in contexts:
-        room = _blocks(regions, context or 0)
-        if room >= FEWEST_BLOCKS:
-            served.append(context)
-        else:
-            left_out.append(
-                f"context {context_name(context)} is left out: the {part} part has {room * BLOCK:,} bases with so much "
-                f"upstream, {FEWEST_BLOCKS * BLOCK:,} are wanted (its longest piece: {longest:,} bases)"
-            )
+    reasons = {context: unserved(corpus, context, part) for context in contexts}
+    served = [context for context, reason in reasons.items() if not reason]
+    left_out = [f"context {context_name(one)} is left out: {reason}" for one, reason in reasons.items() if reason]
     if not served:
         raise InputError(left_out[0] if left_out else "no context to measure at")
     most = max(context or 0 for context in served)
@@ -180,8 +171,16 @@ def choose_targets(
     return Targets(blocks, tuple(_origin(corpus, regions, block) for block in blocks), tuple(served), tuple(left_out))
 
 
-def _blocks(regions: Sequence[SplitRegion], context: int) -> int:
-    return sum(max(0, region.end - region.start - context) // BLOCK for region in regions)
+def unserved(corpus: Corpus, context: Context, part: str) -> str:
+    """Why a part has too few targets for a context; nothing when it has enough."""
+    lengths = [region.end - region.start for region in corpus.splits.parts[part]]
+    room = sum(max(0, length - (context or 0)) // BLOCK for length in lengths)
+    if room >= FEWEST_BLOCKS:
+        return ""
+    return (
+        f"the {part} part has {room * BLOCK:,} bases with so much upstream, {FEWEST_BLOCKS * BLOCK:,} are wanted (its "
+        f"longest piece: {max(lengths, default=0):,} bases)"
+    )
 
 
 def _origin(corpus: Corpus, regions: Sequence[SplitRegion], block: TargetBlock) -> int:
