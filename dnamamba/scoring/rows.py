@@ -23,10 +23,12 @@ from dnamamba.scoring.passes import LETTERS, Passes
 from dnamamba.scoring.strand import Tokens
 from dnamamba.scoring.track import Track
 
-FIRST_CHECK = 64
-"""Bases of the horizon that are read at least before the first comparison."""
-NEXT_CHECK = 128
-"""Bases to the second; each further one is as far again as all before it."""
+FIRST_CHECK = 256
+"""Bases of the horizon that are read at least before the first comparison; each further one lies twice as far. The
+step sizes that training starts from forget a state to 1e-4 in some 9,000 bases: a fork that ends early is a matter of
+long horizons, or of models that forget faster."""
+_RECENT = 64
+"""Bases over which the rate is taken at which a fork still moves."""
 SAME_STATE = 1e-4
 """Relative difference of a channel's state, the worst of all blocks and channels, below which two states are one."""
 SAME_SCORE = 2e-4
@@ -76,12 +78,10 @@ def check_cells(fork: Fork, start: int) -> list[int]:
     """
     after = fork.end - start + 1  # the input that follows the alleles
     first = -(-(after + FIRST_CHECK) // GRID)
-    cells, step = [], NEXT_CHECK // GRID
-    cell = first
+    cells, cell = [], first
     while cell * GRID < after + fork.horizon - 1:
         cells.append(cell)
-        cell += step
-        step = cell - first
+        cell = first + max(2 * (cell - first), FIRST_CHECK // GRID)
     return cells
 
 
@@ -198,8 +198,8 @@ def _add_up(rows: list[Row], piece: _Piece, log_p: NDArray[np.float64], track: T
     moved = np.where(shared, log_p - track.log_p_at(np.where(shared, piece.same, track.first)), 0.0)
     alleles = np.where(own, log_p, 0.0).sum(1).tolist()
     letters, sums = np.count_nonzero(own, 1).tolist(), moved.sum(1).tolist()
-    recent = np.arange(moved.shape[1]) >= piece.lengths[:, None] - FIRST_CHECK
-    drift = (np.abs(moved).sum(1, where=recent) / FIRST_CHECK).tolist()
+    recent = np.arange(moved.shape[1]) >= piece.lengths[:, None] - _RECENT
+    drift = (np.abs(moved).sum(1, where=recent) / _RECENT).tolist()
     for row, *values in zip(rows, alleles, letters, sums, drift, strict=True):
         row.allele += values[0]
         row.letters += values[1]
