@@ -187,9 +187,10 @@ class FinetuneConfig:
     """Directory of the pretrained language model."""
     data: DataConfig = field(default_factory=DataConfig)
     sampling: Literal["paired", "chromosome", "bases"] = "paired"
-    """Where training windows lie; the classes always have equal shares. paired: each locus is read in every class, at
-    the same share of its length, so that what the classes have in common drops out of the gradient; chromosome: class,
-    then contig, then position, each uniform (the paper's); bases: class, then position, uniform over its bases."""
+    """Where training windows lie; the classes always have equal shares. paired: each place of a locus is read in every
+    class (found near the same share of its length by a word of 24 bases), so that what the classes have in common drops
+    out of the gradient; chromosome: class, then contig, then position, each uniform (the paper's); bases: class, then
+    position, uniform over its bases."""
     reverse_complement: bool = True
     """Read half of the windows from the other strand; both of a pair alike."""
     stages: tuple[Stage, ...] = (Stage(length=2**10, steps=500, windows=64), Stage(length=2**12, steps=500, windows=32))

@@ -103,7 +103,7 @@ def fit_kmers(
         for strength in STRENGTHS:
             # The penalty does not grow with the words: many of them share the weight of few.
             inverse = strength * 100 / x.shape[1]
-            regression = LogisticRegression(C=inverse, max_iter=200, random_state=seed).fit(x, train[1])
+            regression = LogisticRegression(C=inverse, max_iter=100, tol=1e-3, random_state=seed).fit(x, train[1])
             column = np.searchsorted(regression.classes_, valid[1])
             p = regression.predict_proba(held)[np.arange(len(held)), column]
             loss = float(-np.log(np.maximum(p, 1e-12)).mean())

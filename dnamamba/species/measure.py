@@ -35,8 +35,8 @@ from dnamamba.species.parts import Parts
 from dnamamba.species.predict import predict
 from dnamamba.species.training import Point
 
-LONGEST_SHUFFLED = 2**14
-"""Longest windows that are shuffled for the flag's measurement; a shuffle is a walk in Python."""
+LONGEST_SHUFFLED, SHUFFLED_BASES = 2**14, 2**20
+"""Longest windows that are shuffled for the flag's measurement, and bases in all: a shuffle is a walk in Python."""
 UNLIKE_WINDOWS = 200
 """Windows of each kind of negative, at most."""
 
@@ -239,7 +239,8 @@ def _auroc(
     most = max(1, min(UNLIKE_WINDOWS, measuring.config.measure.bases // (4 * length)))
     negatives: dict[str, NDArray[np.uint8]] = {"random": random_bases(most, length, seed)}
     if length <= LONGEST_SHUFFLED:
-        chosen = np.linspace(0, len(windows.tokens) - 1, min(most, len(windows.tokens))).astype(int)
+        few = min(most, len(windows.tokens), max(1, SHUFFLED_BASES // length))
+        chosen = np.linspace(0, len(windows.tokens) - 1, few).astype(int)
         negatives["shuffled"] = shuffled(windows.tokens[chosen], seed)
     negatives |= unlike.windows(length, most)
     own = nats[np.isfinite(nats)]

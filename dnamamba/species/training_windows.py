@@ -13,6 +13,7 @@ from dnamamba.errors import InputError
 from dnamamba.pipelines.alphabet import Alphabet
 from dnamamba.pipelines.splits import AssemblyLike
 from dnamamba.species.finetune_config import FinetuneConfig
+from dnamamba.species.pairing import SEARCHED, find_place, window_words
 from dnamamba.species.parts import Region
 
 T = TypeVar("T")
@@ -100,17 +101,7 @@ class TrainingWindows:
         """A window of every class (paired), or of one class."""
         reverse = bool(rng.integers(2)) and self.config.reverse_complement
         if self.config.sampling == "paired":
-            locus = self._loci[self._names[rng.choice(len(self._names), p=self._locus_share)]]
-            share = rng.random()
-            group = []
-            for label in range(self.classes):
-                candidates = locus.get(label)
-                # A class without this locus is read somewhere else: its share stays equal.
-                region = _pick(rng, candidates) if candidates else self._by_bases(rng, label)
-                at = share if candidates else rng.random()
-                group.append(_window(region, length, at, reverse))
-            # A step may end inside a group: no class must come last always.
-            return [group[i] for i in rng.permutation(self.classes)]
+            return self._pair(rng, length, reverse)
         label = int(rng.integers(self.classes))
         if self.config.sampling == "bases":
             region = self._by_bases(rng, label)
@@ -120,6 +111,26 @@ class TrainingWindows:
                 contigs.setdefault((one.assembly, one.contig), []).append(one)
             region = _pick(rng, _pick(rng, list(contigs.values())))
         return [_window(region, length, rng.random(), reverse)]
+
+    def _pair(self, rng: np.random.Generator, length: int, reverse: bool) -> list[Place]:
+        """The same place of one locus in every class; a class without the locus is read somewhere else."""
+        locus = self._loci[self._names[rng.choice(len(self._names), p=self._locus_share)]]
+        share = rng.random()
+        words: list[tuple[int, bytes]] = []
+        group = []
+        # In an order of its own each time: the first is the one the others are laid beside, and a step may end inside a
+        # group.
+        for label in rng.permutation(self.classes).tolist():
+            candidates = locus.get(label)
+            region = _pick(rng, candidates) if candidates else self._by_bases(rng, label)
+            place = _window(region, length, share if candidates else rng.random(), reverse)
+            if candidates and length <= SEARCHED:
+                if not words:
+                    words = window_words(self.assemblies, region, place.start, place.end)
+                elif (start := find_place(self.assemblies, words, region, place.start, length)) is not None:
+                    place = Place(region, start, min(start + length, region.end), reverse)
+            group.append(place)
+        return group
 
     def _by_bases(self, rng: np.random.Generator, label: int) -> Region:
         regions = self._by_class[label]

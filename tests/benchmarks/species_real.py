@@ -188,7 +188,7 @@ def run_task(
         return
     settings = {
         "lengths": list(task.lengths), "windows": 400, "overlap": 4, "bases": 2**25, "points": 8, "valid_windows": 100,
-        "early_stop": 4, "ks": [3, 4, 5, 6, 7], "kmer_windows": 2000,
+        "early_stop": 4, "ks": [3, 4, 5, 6], "kmer_windows": 1000,
         "unlike": [f"E.coli={args.data}/other/Ecoli_K12_MG1655.NC_000913.fa.gz",
                    f"lambda={args.data}/other/lambda_phage.NC_001416.fa"],
     }  # fmt: skip
@@ -200,7 +200,7 @@ def run_task(
         "model": str(model),
         "data": {"stores": [str(store)], "classes": {k: list(v) for k, v in classes.items()}, "exclude": []},
         "stages": stages,
-        "head": {"pool": "sum"},
+        "head": {"pool": "sum", "hidden": 256},
         "loss": {"first": 2**8, "lm_weight": 0.05},
         "optimiser": {"lr": 1e-3},
         "measure": settings,

@@ -78,8 +78,8 @@ def finetune_config(model: Path, store: Path, args: argparse.Namespace) -> Finet
     ]
     lengths = [2**k for k in range(10, 21)]
     measure = {
-        "lengths": lengths, "windows": 400, "bases": 2**27, "points": 6, "valid_windows": 64, "early_stop": None,
-        "ks": [4, 5, 6], "kmer_windows": 1500,
+        "lengths": lengths, "windows": 400, "bases": 2**27, "points": 5, "valid_windows": 64, "early_stop": None,
+        "ks": [4, 6], "kmer_windows": 1000,
     }  # fmt: skip
     if args.tiny:
         stages = [{"length": 2**10, "steps": 4, "windows": 10}, {"length": 2**11, "steps": 2, "windows": 5}]
@@ -95,7 +95,7 @@ def finetune_config(model: Path, store: Path, args: argparse.Namespace) -> Finet
         "model": str(model),
         "data": {"stores": [str(store)]},
         "stages": stages,
-        "head": {"pool": "sum"},
+        "head": {"pool": "sum", "hidden": 256},
         "loss": {"first": 2**8, "lm_weight": 0.05},
         "optimiser": {"lr": 2e-3, "weight_decay": 0.01},
         "measure": measure,
