@@ -11,8 +11,10 @@ from dnamamba.species.parts import Region
 
 WORD = 24
 """Bases that must agree: with 3% divergence half of all words do."""
-SEARCHED = 2**15
+SEARCHED = 2**13
 """Bases on either side of the expected place that are looked through."""
+LONGEST_PAIRED = 2**14
+"""Longest windows that are laid beside each other base by base; longer ones overlap enough as they lie."""
 _WORDS = 12
 """Words of a window that are tried."""
 

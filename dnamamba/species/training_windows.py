@@ -13,7 +13,7 @@ from dnamamba.errors import InputError
 from dnamamba.pipelines.alphabet import Alphabet
 from dnamamba.pipelines.splits import AssemblyLike
 from dnamamba.species.finetune_config import FinetuneConfig
-from dnamamba.species.pairing import SEARCHED, find_place, window_words
+from dnamamba.species.pairing import LONGEST_PAIRED, find_place, window_words
 from dnamamba.species.parts import Region
 
 T = TypeVar("T")
@@ -124,7 +124,7 @@ class TrainingWindows:
             candidates = locus.get(label)
             region = _pick(rng, candidates) if candidates else self._by_bases(rng, label)
             place = _window(region, length, share if candidates else rng.random(), reverse)
-            if candidates and length <= SEARCHED:
+            if candidates and length <= LONGEST_PAIRED:
                 if not words:
                     words = window_words(self.assemblies, region, place.start, place.end)
                 elif (start := find_place(self.assemblies, words, region, place.start, length)) is not None:
