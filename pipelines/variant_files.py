@@ -5,7 +5,6 @@ INFO, files without contig lines work, and damage is reported with its record. B
 """
 
 import os
-import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -75,17 +74,9 @@ class VariantFile:
             raise
 
     @property
-    def contigs(self) -> list[str]:
-        """Contigs that the header names; a file may have records on others, or name none."""
-        found = (re.match(rb"##contig=<(?:.*?,)?ID=([^,>]+)", line) for line in self.header)
-        return [match[1].decode(errors="surrogateescape") for match in found if match]
-
-    @property
     def samples(self) -> list[str]:
         """Names of the samples, in the order of their columns."""
-        return (
-            [name.decode(errors="surrogateescape") for name in self.header[-1].split(b"\t")[9:]] if self.header else []
-        )
+        return [name.decode(errors="replace") for name in self.header[-1].split(b"\t")[9:]] if self.header else []
 
     def records(self) -> Iterator[VariantRecord]:
         """The records in file order, in memory that does not depend on their number.
@@ -203,16 +194,16 @@ class VariantFile:
             raise InputError(
                 f"{self.where()}: {width} columns where the header has {self._width}: a damaged or truncated file"
             )
-        chrom, pos, name, ref, alt = (text.decode(errors="surrogateescape") for text in columns[:5])
+        chrom, pos, name, ref, alt = (text.decode(errors="replace") for text in columns[:5])
         return self._record(chrom, pos, name, ref, alt, line)
 
     def _tsv_record(self, line: bytes) -> VariantRecord:
-        columns = line.decode(errors="surrogateescape").split("\t")
+        columns = line.decode(errors="replace").split("\t")
         if len(columns) != self._width:
             raise InputError(f"{self.where()}: {len(columns)} columns where the header has {self._width}")
         chrom, pos, name, ref, alt = (columns[i] if i is not None else "." for i in self._columns)
         text = "\t".join((chrom, pos, name or ".", ref, alt, ".", ".", "."))
-        return self._record(chrom, pos, name or ".", ref, alt, text.encode(errors="surrogateescape"))
+        return self._record(chrom, pos, name or ".", ref, alt, text.encode())
 
     def _record(self, chrom: str, pos: str, name: str, ref: str, alt: str, line: bytes) -> VariantRecord:
         if not (pos.isascii() and pos.isdigit() and len(pos) <= _MOST_DIGITS):

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tracemalloc
 
 import pyarrow.parquet as pq
 import pysam
@@ -215,6 +216,33 @@ def test_frames(vcf):
     frame = table.to_pandas()
     assert frame.score.isna().sum() == 5
     assert score_table(score_many, REFERENCE, vcf, choice=lambda *_: False).num_rows == 0
+
+
+def test_text_that_is_no_utf8_is_kept_in_a_vcf_and_replaced_in_tables(tmp_path):
+    path = tmp_path / "in.vcf"
+    path.write_bytes(HEADER.encode() + b"1\t5\tr\xe9s\tA\tC\t.\t.\tX=\xff\n")
+    _score(path, tmp_path / "out.vcf")
+    assert b"\tr\xe9s\tA\tC\t.\t.\tX=\xff;DNM_SCORE" in (tmp_path / "out.vcf").read_bytes()
+    for name in ("t.tsv", "t.jsonl", "t.parquet"):
+        _score(path, tmp_path / name)
+    assert pq.read_table(tmp_path / "t.parquet")["id"].to_pylist() == ["r\ufffds"]
+
+
+def test_memory_does_not_depend_on_the_number_of_variants(tmp_path):
+    def peak(count):
+        path = tmp_path / "in.vcf"
+        with path.open("w") as file:
+            file.write(HEADER)
+            file.writelines(f"1\t{i}\t.\tA\tC\t.\t.\t.\n" for i in range(1, count))
+        tracemalloc.start()
+        _score(path, tmp_path / "out.vcf")
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    peak(500)  # what is loaded once
+    few, many = peak(500), peak(5000)
+    assert many < few + 1_200_000, "a piece of the file and of the journal, not its records"
 
 
 # Killed and gone on with
