@@ -107,6 +107,9 @@ def test_bgzip_and_index_or_no_index_when_unsorted(tmp_path):
     path.write_text(HEADER + "\n".join(lines[::-1]) + "\n")
     assert not _score(path, out).sorted
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.vcf", "out.vcf.gz", "out.vcf.gz.metadata.json"]
+    split = [lines[0], lines[0].replace("1", "2", 1), lines[1]]
+    path.write_text(HEADER + "\n".join(split) + "\n")
+    assert not _score(path, out).sorted
     far = f"1\t{2**29 + 5}\t.\tA\tC\t.\t.\t."
     path.write_text(HEADER + lines[0] + "\n" + far + "\n")
     _score(path, out)
@@ -316,6 +319,9 @@ def test_a_torn_or_changed_journal_counts_to_its_last_whole_line(long_vcf, tmp_p
         with Journal(out, {"dnamamba": __version__, **ABOUT}, resume=True) as found:
             assert found.count == count
         assert not kept.exists()
+    kept.write_bytes(whole)
+    with Journal(out, {"dnamamba": __version__, **ABOUT}, resume=True, window=30) as found:
+        assert found.count == 90  # whole windows alone
     kept.write_bytes(lines[0][:10])  # killed before its first line was whole
     assert _score(long_vcf, out).resumed == 0
 
