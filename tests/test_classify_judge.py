@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from random_classifiers import plain_posterior, random_classifier, random_sequence, reverse_complement
 
 from dnamamba.classify.in_python import verdicts
@@ -230,14 +229,3 @@ def test_a_call_is_left_open_below_a_confidence():
 def test_options_that_cannot_be_are_refused(options, message):
     with pytest.raises(InputError, match=message):
         ClassifyOptions(**options)
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_a_gpu_says_the_same():
-    classifier = random_classifier()
-    given = [random_sequence(length, length) for length in LENGTHS]
-    want = _judge(classifier, given)
-    classifier.model.cuda()
-    for batch_bases in (100, 10**6):
-        for one, other in zip(want, _judge(classifier, given, batch_bases=batch_bases), strict=True):
-            np.testing.assert_allclose(one.probabilities, other.probabilities, atol=0.02)  # bfloat16
