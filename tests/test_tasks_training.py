@@ -34,6 +34,26 @@ def test_learns_and_stops_when_it_has_learnt(tmp_path):
     assert all(later.seconds > earlier.seconds for earlier, later in pairwise(looks))
 
 
+def test_the_stop_length_is_looked_at_where_a_sixteenth_of_it_is_solved(monkeypatch):
+    looked = []
+
+    def right(task, model, seed, samples, length, autocast):
+        looked.append(length)
+        return torch.full((samples, 1), length < limit)
+
+    monkeypatch.setattr("dnamamba.tasks.training.right_answers", right)
+    training = TaskTraining(INDUCTION_HEADS, replace(SETTINGS, stop_length=1024), SMALL, CPU)
+    cases = {50: ([64], None), 100: ([64, 1024], 0.0), 2000: ([64, 1024], 1.0)}
+    for limit, (lengths, found) in cases.items():
+        looked.clear()
+        assert training._far(0.05, 1.0, 1.0) == found
+        assert looked == lengths
+    looked.clear()
+    assert training._far(0.05, 0.99, 0.99) is None  # the trained length is not solved
+    assert training._far(0.2, 1.0, 1.0) is None
+    assert not looked
+
+
 def test_a_killed_training_goes_on_to_the_same_bits(tmp_path, monkeypatch):
     unbroken = TaskTraining(INDUCTION_HEADS, SETTINGS, SMALL, CPU)
     unbroken.run(tmp_path / "unbroken", lambda look: None)

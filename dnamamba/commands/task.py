@@ -22,7 +22,7 @@ import click
 @click.option("--longest", metavar="N", help="Test at every power of two up to this; 1M for induction heads.")
 @click.option(
     "--stop-length", metavar="N",
-    help="A model that stops early must be right at this length too; 64k for induction heads, 0: no such length.",
+    help="A model that stops early must be right at this length too; 1M for induction heads, 0: no such length.",
 )  # fmt: skip
 @click.option("--d-model", type=int, help="Width; 64 by default.")
 @click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), help="Of matrix products.")

@@ -45,7 +45,7 @@ INDUCTION_HEADS = Task(
     shortest=4,
     settings=TaskSettings(
         length=256, batch=8, steps=25 * 8192, lr=1e-3, precision="float32", longest=2**20, stop_loss=1e-4,
-        stop_length=2**16,
+        stop_length=2**20, betas=(0.9, 0.999),
     ),
     published={
         "Mamba": "100% at every length 2^6 to 2^20",

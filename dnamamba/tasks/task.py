@@ -48,7 +48,7 @@ class TaskSettings:
     lr: float
     """Constant, of AdamW without weight decay."""
     betas: tuple[float, ...] = (0.9, 0.95)
-    """Of AdamW; those of the paper's pretraining, since for the tasks it names none."""
+    """Of AdamW. The paper names none for the tasks: these are those of its pretraining."""
     precision: Precision
     d_model: int = 64
     n_layers: int = 2

@@ -142,13 +142,20 @@ class TaskTraining:
         return loss, accuracy, whole
 
     def _far(self, loss: float, accuracy: float, whole: float) -> float | None:
-        """Accuracy at the stop length, where it is time to look."""
+        """Accuracy at the stop length, where the trained length and a sixteenth of the stop length are solved."""
         settings = self.settings
         if not settings.stop_length or accuracy < 1 or loss >= settings.stop_loss:
             return None
-        seed, length = settings.seed + CHECK_SEED, settings.stop_length
-        right = right_answers(self.task, self.model, seed, FAR_SAMPLES, length, self.autocast)
-        return float(right.float().mean())
+        seed, short = settings.seed + CHECK_SEED, settings.stop_length // 16
+
+        def share(length: int) -> float:
+            right = right_answers(self.task, self.model, seed, FAR_SAMPLES, length, self.autocast)
+            return float(right.float().mean())
+
+        # The long way only where the short one is done.
+        if short >= settings.length and share(short) < 1:
+            return None
+        return share(settings.stop_length)
 
     def _save(self, folder: Path) -> None:
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
