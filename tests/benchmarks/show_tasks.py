@@ -1,7 +1,7 @@
 """The synthetic tasks on a GPU: Mamba beside S4D on induction heads and on selective copying, tables and reports.
 
     python tests/benchmarks/show_tasks.py --out FOLDER [--json FILE] [--only induction-heads|selective-copying]
-        [--induction-steps N] [--copying-steps N] [--copying-lr LR] [--copying-batch N]
+        [--induction-steps N] [--copying-steps N] [--copying-lr LR] [--copying-batch N] [--seed N]
 
 Every model of a task gets the same steps, samples and learning rate. Induction heads are trained at the paper's
 settings with fewer steps at most; selective copying with fewer steps and a higher constant learning rate than the
@@ -25,6 +25,7 @@ def cases(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """Task -> settings in place of the paper's."""
     copying = {"steps": options.copying_steps, "lr": options.copying_lr, "batch": options.copying_batch}
     every = {"induction-heads": {"steps": options.induction_steps}, "selective-copying": copying}
+    every = {name: {**changes, "seed": options.seed} for name, changes in every.items()}
     return every if options.only is None else {options.only: every[options.only]}
 
 
@@ -48,6 +49,7 @@ def main() -> None:
     parser.add_argument("--copying-steps", type=int, default=12_000)
     parser.add_argument("--copying-lr", type=float, default=2e-3)
     parser.add_argument("--copying-batch", type=int, default=64)
+    parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     lines = ResultLines("task", options.json, device)
