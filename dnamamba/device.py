@@ -72,6 +72,14 @@ def send_to_host(values: Tensor) -> Tensor:
     return host
 
 
+def send_to_device(values: Tensor, device: torch.device) -> Tensor:
+    """A copy on a device, made when its turn comes: the host goes on at once. Any other copy to a GPU waits until all
+    that is queued on it is done."""
+    if device.type != "cuda":
+        return values.to(device)
+    return values.pin_memory().to(device, non_blocking=True)
+
+
 class Moment:
     """A moment in a device's own work: on a GPU when what was queued before it is done, which the host learns later."""
 

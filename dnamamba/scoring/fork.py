@@ -50,6 +50,13 @@ def make_fork(strand: Strand, alleles: Sequence[Alleles], horizon: int) -> Fork:
     Raises:
         InputError: two variants overlap.
     """
+    if len(alleles) == 1:  # most haplotypes have one variant
+        edit = strand_edit(*alleles[0], strand.length, reverse=strand.reverse)
+        letters = _letters(edit)
+        uneven = len(letters) != edit.end - edit.start
+        own = np.ones(len(letters), np.bool_)
+        horizon = min(horizon, strand.length - edit.end)
+        return Fork(edit.start, edit.end, letters, own, ((edit.start, edit.end),), uneven, horizon)
     edits = sorted(
         (strand_edit(*each, strand.length, reverse=strand.reverse) for each in alleles),
         key=lambda edit: (edit.start, edit.end),
@@ -57,21 +64,19 @@ def make_fork(strand: Strand, alleles: Sequence[Alleles], horizon: int) -> Fork:
     check_apart(edits)
     start, end = edits[0].start, edits[-1].end
     pieces: list[Tokens] = []
-    own: list[NDArray[np.bool_]] = []
+    marks: list[NDArray[np.bool_]] = []
     at = start
     for edit in edits:
         if edit.start > at:
             pieces.append(strand.tokens(at, edit.start))
-            own.append(np.zeros(edit.start - at, np.bool_))
+            marks.append(np.zeros(edit.start - at, np.bool_))
         pieces.append(_letters(edit))
-        own.append(np.ones(len(edit.alt), np.bool_))
+        marks.append(np.ones(len(edit.alt), np.bool_))
         at = edit.end
     spans = tuple((edit.start, edit.end) for edit in edits)
     horizon = min(horizon, strand.length - end)
     uneven = any(len(edit.alt) != edit.end - edit.start for edit in edits)
-    if len(pieces) == 1:
-        return Fork(start, end, pieces[0], own[0], spans, uneven, horizon)
-    return Fork(start, end, np.concatenate(pieces), np.concatenate(own), spans, uneven, horizon)
+    return Fork(start, end, np.concatenate(pieces), np.concatenate(marks), spans, uneven, horizon)
 
 
 def _letters(edit: Edit) -> Tokens:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dnamamba.device import Moment, send_to_host
+from dnamamba.device import Moment, send_to_device, send_to_host
 from dnamamba.model import MambaLM, ModelState
 from dnamamba.model.reading import GRID, read
 from dnamamba.scoring.strand import Tokens
@@ -106,7 +106,7 @@ class Passes:
         return torch.where(index < LETTERS, picked, 0.0)
 
     def _send(self, array: NDArray[np.uint8] | NDArray[np.int64]) -> Tensor:
-        return torch.from_numpy(array).to(self.device)
+        return send_to_device(torch.from_numpy(array), self.device)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dnamamba.device import send_to_device
 from dnamamba.model import ModelState
 from dnamamba.model.reading import GRID
 from dnamamba.pipelines.alphabet import DNA
@@ -120,30 +121,42 @@ def _cuts(n: int, checks: list[int]) -> list[int]:
     return cuts if n else []
 
 
-def run_rows(passes: Passes, rows: Sequence[Row], track: Track) -> None:
-    """Read rows to their ends, or to where they may stop; fills in `allele`, `letters` and `shared` of each."""
-    waiting = sorted((row for row in rows if row.cuts), key=_widest)
+def run_forks(passes: Passes, forks: Sequence[Fork], start: int, track: Track, *, early_stop: bool) -> list[Row]:
+    """Read forks of the stream that starts at base `start` to their ends, or to where they may stop.
+
+    Returns:
+        Their rows, done, in the order of `forks`.
+    """
+    widths = [_width(fork, early_stop) for fork in forks]
+    waiting = sorted(range(len(forks)), key=widths.__getitem__)
+    rows: dict[int, Row] = {}
     running: deque[Iterator[None]] = deque()
     while waiting or running:
         if waiting and len(running) < _AT_ONCE:
-            count = max(1, passes.batch_tokens // _widest(waiting[-1]))
-            running.append(_run_batch(passes, waiting[-count:], track))
-            waiting = waiting[:-count]
+            count = max(1, passes.batch_tokens // widths[waiting[-1]])
+            batch, waiting = waiting[-count:], waiting[:-count]
+            rows |= {i: make_row(forks[i], start, track, early_stop) for i in batch}
+            running.append(_run_batch(passes, [rows[i] for i in batch], track))
         else:
             running.rotate(-1)
         if next(running[-1], _END) is _END:
             running.pop()
+    return [rows[i] for i in range(len(forks))]
 
 
-def _widest(row: Row) -> int:
-    return max(end - begin for begin, end in pairwise([0, *row.cuts]))
+def _width(fork: Fork, early_stop: bool) -> int:
+    """Tokens of the row's longest piece, at most."""
+    after = min(fork.horizon, max(FIRST_CHECK, fork.horizon // 2) + GRID) if early_stop else fork.horizon
+    return min(GRID + len(fork.tokens) + after, _LONGEST_PIECE)
 
 
 def _run_batch(passes: Passes, rows: list[Row], track: Track) -> Iterator[None]:
     """Run a batch; yields where a pass is under way, so that a GPU computes while another batch is laid out."""
-    state = track.states(np.array([row.cell for row in rows], np.int64))
+    rows = [row for row in rows if row.cuts]
+    state = track.states(np.array([row.cell for row in rows], np.int64)) if rows else None
     read, piece = [0] * len(rows), 0
     while rows:
+        assert state is not None
         ends = [row.cuts[piece] for row in rows]
         laid = _lay_out(rows, read, ends)
         found = passes(laid.tokens, laid.targets, state, lengths=laid.uneven)
@@ -157,7 +170,7 @@ def _run_batch(passes: Passes, rows: list[Row], track: Track) -> Iterator[None]:
             done = _converged(rows, ends, checked, state, track)
             going = [i for i in going if i not in done]
         if len(going) < len(rows):
-            state = state.index(torch.tensor(going, dtype=torch.int64, device=passes.device))
+            state = state.index(send_to_device(torch.tensor(going, dtype=torch.int64), passes.device))
         rows, read = [rows[i] for i in going], [ends[i] for i in going]
 
 
@@ -213,7 +226,7 @@ def _converged(rows: list[Row], ends: list[int], checked: list[int], state: Mode
     if not still:
         return set()
     theirs = track.states(np.array([rows[i].checks[ends[i]] for i in still], np.int64))
-    ours = state.index(torch.tensor(still, dtype=torch.int64, device=state.layers[0].ssm.device))
+    ours = state.index(send_to_device(torch.tensor(still), state.layers[0].ssm.device))
     difference = relative_difference(ours, theirs).cpu().numpy()
     return {i for i, far in zip(still, difference, strict=True) if far < SAME_STATE}
 

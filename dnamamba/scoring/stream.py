@@ -17,7 +17,7 @@ from dnamamba.model.reading import GRID
 from dnamamba.pipelines.alphabet import DNA
 from dnamamba.scoring.fork import Fork
 from dnamamba.scoring.passes import LETTERS, Passes
-from dnamamba.scoring.rows import Row, check_cells, make_row, run_rows
+from dnamamba.scoring.rows import Row, check_cells, run_forks
 from dnamamba.scoring.strand import Strand, Tokens
 from dnamamba.scoring.track import Track
 from dnamamba.scoring.types import StrandParts
@@ -57,8 +57,7 @@ def score_forks(
         track.append(inputs, found.log_p[0], here, found.kept)
         mean.add(found.log_p[0], inputs[1:], stop - start - first)
         ready = [i for i in waiting if forks[i].reach - start <= last]
-        rows = [make_row(forks[i], start, track, early_stop) for i in ready]
-        run_rows(passes, rows, track)
+        rows = run_forks(passes, [forks[i] for i in ready], start, track, early_stop=early_stop)
         sums |= {i: _sums(row, start, track) for i, row in zip(ready, rows, strict=True)}
         waiting = [i for i in waiting if i not in sums]
         track.drop_before(min(((forks[i].start - start) // GRID for i in waiting), default=last // GRID))

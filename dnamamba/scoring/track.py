@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dnamamba.device import send_to_device
 from dnamamba.model import ModelState
 from dnamamba.model.reading import GRID
 from dnamamba.scoring.passes import LETTERS
@@ -70,18 +71,18 @@ class Track:
     def states(self, cells: NDArray[np.int64]) -> ModelState:
         """States before the inputs GRID * cells, a row each; they must have been kept."""
         parts, places = [], np.empty(len(cells), np.int64)
-        found = 0
+        found, device = 0, self._states[0][1].layers[0].ssm.device
         for kept, state in self._states:
             row = np.searchsorted(kept, cells)
             here = row < len(kept)
             here &= kept[np.minimum(row, len(kept) - 1)] == cells
             if here.any():
                 places[here] = found + np.arange(int(here.sum()))
-                parts.append(state.index(torch.from_numpy(row[here]).to(state.layers[0].ssm.device)))
+                parts.append(state.index(send_to_device(torch.from_numpy(row[here]), device)))
                 found += int(here.sum())
         assert found == len(cells), "a state that was not kept"
         if len(parts) == 1:
             return parts[0]
-        order = torch.from_numpy(places).to(parts[0].layers[0].ssm.device)
+        order = send_to_device(torch.from_numpy(places), device)
         joined = [torch.cat(tensors) for tensors in zip(*(part.tensors() for part in parts), strict=True)]
         return ModelState.from_tensors(joined).index(order)
