@@ -44,7 +44,8 @@ def _config(folder, **changes):
 
 def test_what_can_be_told_is_told(tmp_path):
     stages = [{"length": 64, "steps": 24, "windows": 12}, {"length": 128, "steps": 12, "windows": 12}]
-    outcome = finetune(_config(tmp_path, stages=stages, head={"lr_factor": 3}), tmp_path / "run")
+    outcome = finetune(_config(tmp_path, stages=stages, head={"lr_factor": 3, "probe": None}), tmp_path / "run")
+    assert outcome.log[0]["accuracy_128"] < 0.5  # a head that says nothing
     assert [row.length for row in outcome.rows] == [32, 128]
     assert outcome.rows[1].ours.value > 0.9
     assert outcome.rows[1].kmers.value > 0.9
@@ -85,7 +86,7 @@ def test_a_resumed_run_is_the_same_to_the_bit(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("train", ["frozen", "lora"])
 def test_frozen_and_adapted(tmp_path, train):
-    config = _config(tmp_path, head={"train": train, "rank": 2, "pool": "mean"})
+    config = _config(tmp_path, head={"train": train, "rank": 2, "pool": "mean", "probe": None})
     finetune(config, tmp_path / "run")
     before = dnamamba.load(config.model).state_dict()
     after = dnamamba.load_classifier(tmp_path / "run").model.lm.state_dict()
@@ -101,6 +102,12 @@ def test_the_paper_s_loss_stands_at_the_end(tmp_path):
     )  # fmt: skip
     finetune(config, tmp_path / "run")
     assert dnamamba.load_classifier(tmp_path / "run").config.lengths == (64,)
+
+
+def test_a_first_head_is_worth_something_before_any_step(tmp_path):
+    outcome = finetune(_config(tmp_path, stages=[{"length": 128, "steps": 1, "windows": 6}]), tmp_path / "run")
+    assert outcome.log[0]["step"] == 0
+    assert outcome.log[0]["accuracy_128"] > 0.8
 
 
 def test_it_stops_early_with_the_best_weights(tmp_path):

@@ -36,4 +36,4 @@ def test_it_tells_what_words_tell():
     p = model.probabilities(tokens)
     assert p.shape == (60, 2)
     assert (p.argmax(1) == labels).mean() > 0.95
-    assert model.valid_accuracy > 0.95
+    assert model.regression.valid_accuracy > 0.95

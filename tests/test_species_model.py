@@ -18,6 +18,7 @@ def _classifier(pool, hidden=0):
         MambaLM(ModelConfig(d_model=16, n_layers=2)), ClassifierConfig(classes=CLASSES, pool=pool, hidden=hidden)
     )
     torch.nn.init.normal_(model.evidence.weight)
+    torch.nn.init.normal_(model.evidence.bias)
     torch.nn.init.normal_(model.bias)
     return model.eval()
 
@@ -51,7 +52,7 @@ def test_pools_by_hand(pool, hidden):
         if hidden:
             layer = model.hidden
             x = np.maximum(x @ layer.weight.double().numpy().T + layer.bias.double().numpy(), 0)
-        evidence = x @ model.evidence.weight.double().numpy().T
+        evidence = x @ model.evidence.weight.double().numpy().T + model.evidence.bias.double().numpy()
         lm_logits, _ = model.lm(tokens)
     pooled = {
         "last": evidence[29],

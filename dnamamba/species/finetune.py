@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from dnamamba.checkpoints import Checkpoint, latest_checkpoint
-from dnamamba.config import from_dict, read_yaml, to_dict
+from dnamamba.config import format_size, from_dict, read_yaml, to_dict
 from dnamamba.device import autocast_dtype, choose_device
 from dnamamba.errors import InputError
 from dnamamba.files import write_whole
@@ -26,6 +26,7 @@ from dnamamba.species.measure import Measuring, calibrate, measure
 from dnamamba.species.model import SpeciesClassifier
 from dnamamba.species.negatives import UnlikeFiles
 from dnamamba.species.parts import Parts, part_genomes
+from dnamamba.species.probe import probe_head
 from dnamamba.species.result import FinetuneOutcome, controls_of, leave, missing_note, table, verdict
 from dnamamba.species.training import Trainer
 from dnamamba.species.training_windows import TrainingWindows
@@ -99,6 +100,9 @@ def finetune(config: FinetuneConfig, out: Path, *, resume: bool = False) -> Fine
     model = _with_head(lm, genomes, config)
     alphabet = ALPHABETS[lm.config.alphabet]
     measuring = Measuring(genomes, parts, config, alphabet)
+    checkpoint = _checkpoint(out) if resume else None
+    if checkpoint is None:
+        _probe(model, measuring, config, autocast)
     trainer = Trainer(
         model,
         TrainingWindows(parts.regions["train"], genomes.assemblies, len(genomes.classes), config, alphabet),
@@ -107,7 +111,7 @@ def finetune(config: FinetuneConfig, out: Path, *, resume: bool = False) -> Fine
         autocast,
         out,
         lambda one: measuring.point(one, autocast),
-        _checkpoint(out) if resume else None,
+        checkpoint,
     )
     trainer.run()
     merge_adapters(model.lm)
@@ -148,6 +152,25 @@ def _with_head(lm: MambaLM, genomes: Genomes, config: FinetuneConfig) -> Species
     elif head.train == "lora":
         add_adapters(lm, head.rank, head.alpha)
     return model
+
+
+def _probe(
+    model: SpeciesClassifier, measuring: Measuring, config: FinetuneConfig, autocast: torch.dtype | None
+) -> None:
+    """Fit a first head to the features as they are, where that is wanted and there are windows for it."""
+    head = config.head
+    if head.probe is None or head.pool == "last":
+        return
+    length = min(head.probe, config.longest)
+    train, valid = (measuring.windows(part, length, windows=head.probe_windows) for part in ("train", "valid"))
+    if train is None or valid is None:
+        _say(f"no windows of {length:,} bases in every class to fit a first head on: it starts at zero")
+        return
+    fitted = probe_head(model, train, valid, seed=config.run.seed, autocast=autocast)
+    _say(
+        f"a first head on the pretrained features: right calls at {format_size(length)} {fitted.valid_accuracy:.3f} "
+        f"(validation, {len(valid.labels):,} windows)"
+    )
 
 
 def _simulate(config: FinetuneConfig, out: Path) -> tuple[str, ...]:

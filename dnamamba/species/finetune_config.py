@@ -98,12 +98,19 @@ class HeadConfig:
     """Of the adapters."""
     alpha: float = 16.0
     """Adapters are scaled by alpha / rank."""
+    probe: int | None = 2**12
+    """Length of the windows by which a first head is fitted to the pretrained features, in bases (at most the longest
+    stage's); none: the head starts at zero, as it always does with pool "last"."""
+    probe_windows: int = 1000
+    """Windows a class for it, at most."""
     lr_factor: float = 1.0
     """The head's learning rate over that of everything else."""
 
     def __post_init__(self) -> None:
-        if self.rank < 1 or self.alpha <= 0 or self.lr_factor <= 0:
-            raise InputError("head.rank, head.alpha and head.lr_factor: want positive numbers")
+        if self.rank < 1 or self.alpha <= 0 or self.lr_factor <= 0 or self.probe_windows < 1:
+            raise InputError("head.rank, head.alpha, head.lr_factor and head.probe_windows: want positive numbers")
+        if self.probe is not None and self.probe < 1:
+            raise InputError(f"head.probe: want a length of 1 or more, or null, got {self.probe}")
 
 
 @dataclass(frozen=True, kw_only=True)

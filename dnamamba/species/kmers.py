@@ -3,17 +3,16 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dnamamba.species.calibration import log_softmax
+from dnamamba.species.regression import Regression, fit_regression
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Tokens = NDArray[np.uint8]
-
-STRENGTHS = (1e-3, 1e-1)
-"""Inverse strengths of the L2 penalty that are tried, of standardised spectra."""
 
 
 def spectra(tokens: Tokens, k: int) -> NDArray[np.float32]:
@@ -64,51 +63,30 @@ class KmerModel:
     """A fitted baseline."""
 
     k: int
-    strength: float
-    valid_accuracy: float
-    _scale: NDArray[np.float32]
-    _mean: NDArray[np.float32]
-    _regression: Any
-    classes: int
+    regression: Regression
 
     def probabilities(self, tokens: Tokens) -> Floats:
         """Of each class, [n, K]."""
-        found: Floats = self._regression.predict_proba((spectra(tokens, self.k) - self._mean) * self._scale)
-        full = np.zeros((len(tokens), self.classes))
-        full[:, self._regression.classes_] = found
-        return full
+        return np.exp(log_softmax(self.regression.logits(spectra(tokens, self.k))))
 
 
 def fit_kmers(
     train: tuple[Tokens, Ints], valid: tuple[Tokens, Ints], classes: int, ks: Sequence[int], *, seed: int
 ) -> KmerModel:
-    """Fit a logistic regression for every k and strength; the one with the lowest validation loss wins.
+    """Fit a logistic regression for every k and penalty; the one with the lowest validation loss wins.
 
     Args:
         train: windows of one length and their classes.
         valid: others, of the validation part.
         classes: how many there are.
-        ks: word lengths to try.
-        seed: of the solver's order.
+        ks: word lengths to try, at least one.
+        seed: of the solver.
     """
-    from sklearn.linear_model import LogisticRegression  # takes a second to import
-
-    best: tuple[float, KmerModel] | None = None
-    for k in ks:
-        x = spectra(train[0], k)
-        mean, std = x.mean(0), x.std(0)
-        scale = np.where(std > 0, 1 / np.maximum(std, 1e-12), 0).astype(np.float32)
-        x = (x - mean) * scale
-        held = (spectra(valid[0], k) - mean) * scale
-        for strength in STRENGTHS:
-            # The penalty does not grow with the words: many of them share the weight of few.
-            inverse = strength * 100 / x.shape[1]
-            regression = LogisticRegression(C=inverse, max_iter=100, tol=1e-3, random_state=seed).fit(x, train[1])
-            column = np.searchsorted(regression.classes_, valid[1])
-            p = regression.predict_proba(held)[np.arange(len(held)), column]
-            loss = float(-np.log(np.maximum(p, 1e-12)).mean())
-            right = float((regression.predict(held) == valid[1]).mean())
-            if best is None or loss < best[0]:
-                best = loss, KmerModel(k, inverse, right, scale, mean, regression, classes)
-    assert best is not None
-    return best[1]
+    fitted = [
+        KmerModel(
+            k,
+            fit_regression((spectra(train[0], k), train[1]), (spectra(valid[0], k), valid[1]), classes, seed=seed),
+        )
+        for k in ks
+    ]
+    return min(fitted, key=lambda one: one.regression.valid_loss)

@@ -90,9 +90,10 @@ class SpeciesClassifier(nn.Module):
         self.config = config
         width = config.hidden or lm.config.d_model
         self.hidden = nn.Linear(lm.config.d_model, config.hidden) if config.hidden else None
-        self.evidence = nn.Linear(width, len(config.classes), bias=False)
+        self.evidence = nn.Linear(width, len(config.classes))  # its bias is evidence of every position, summed as such
         self.bias = nn.Parameter(torch.zeros(len(config.classes)))
         nn.init.zeros_(self.evidence.weight)
+        nn.init.zeros_(self.evidence.bias)
 
     @property
     def device(self) -> torch.device:
@@ -123,7 +124,7 @@ class SpeciesClassifier(nn.Module):
         """As `forward`, with the features, from which the language model's logits follow without a second pass."""
         features, after = self.lm.backbone(tokens, None if state is None else state.model)
         with torch.autocast(features.device.type, enabled=False):
-            evidence = self._evidence(features.to(self.evidence.weight.dtype))  # [B, L, K]
+            evidence: Tensor = self.evidence(self.hidden_features(features))  # [B, L, K]
             if state is None:
                 before = evidence.new_zeros(evidence.shape[::2], dtype=torch.float64)
                 seen = torch.zeros(tokens.shape[0], dtype=torch.int64, device=tokens.device)
@@ -139,11 +140,11 @@ class SpeciesClassifier(nn.Module):
             logits = chosen.float() + self.bias
         return Reading(logits, features, ClassifierState(after, sums[:, -1], seen + tokens.shape[1]))
 
-    def _evidence(self, features: Tensor) -> Tensor:
-        if self.hidden is not None:
-            features = F.relu(self.hidden(features))
-        evidence: Tensor = self.evidence(features)
-        return evidence
+    def hidden_features(self, features: Tensor) -> Tensor:
+        """What evidence is linear in, float32 [B, L, width]: the features, or the ReLU layer on them."""
+        with torch.autocast(features.device.type, enabled=False):
+            features = features.to(self.evidence.weight.dtype)
+            return features if self.hidden is None else F.relu(self.hidden(features))
 
     def letter_logits(self, features: Tensor) -> Tensor:
         """The language model's logits of the token after each token, float32 [B, L, V], from `Reading.features`."""

@@ -15,7 +15,8 @@ def draw_curve(rows: Sequence[Mapping[str, float]], path: Path, title: str) -> N
     plt = pyplot()
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
     steps = [row["step"] for row in rows]
-    left.plot(steps, [row["loss"] for row in rows], marker="o", ms=3, label="training step")
+    trained = [row for row in rows if "loss" in row]  # the first point comes before any step
+    left.plot([r["step"] for r in trained], [r["loss"] for r in trained], marker="o", ms=3, label="training step")
     left.plot(steps, [row["valid_loss"] for row in rows], marker="o", ms=3, label="validation, calibrated")
     left.set(xlabel="step", ylabel="cross-entropy (nats)")
     left.legend(fontsize=8)

@@ -144,6 +144,9 @@ class Trainer:
         patience = self.config.measure.early_stop
         with _Stop() as stop, FinetuneProgress(self.total, self.step) as progress, ThreadPoolExecutor(1) as reader:
             self.model.train()
+            if self.step == 0 and not self.rows:  # what the head is worth before any step
+                self._point({}, progress)
+                saved = self._save()
             if self.step < self.total:
                 ahead = reader.submit(self.windows.rows, self.step)
             while self.step < self.total and not (patience and self._since_best >= patience):
