@@ -107,6 +107,9 @@ def test_bgzip_and_index_or_no_index_when_unsorted(tmp_path):
     path.write_text(HEADER + "\n".join(lines[::-1]) + "\n")
     assert not _score(path, out).sorted
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.vcf", "out.vcf.gz", "out.vcf.gz.metadata.json"]
+    path.write_text(HEADER + "1\t99999999999999\t.\tA\tC\t.\t.\t.\n")
+    assert not _score(path, out).sorted  # beyond what an index holds
+    assert out.exists()
     split = [lines[0], lines[0].replace("1", "2", 1), lines[1]]
     path.write_text(HEADER + "\n".join(split) + "\n")
     assert not _score(path, out).sorted

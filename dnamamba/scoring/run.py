@@ -139,5 +139,5 @@ def _summary(counts: Counts, label: str, out: str, seconds: float) -> list[str]:
         left = ", ".join(f"{reason} {count:,}" for reason, count in counts.left_out.most_common())
         lines.append(f"{counts.blocks:,} haplotype blocks{f'; alleles of haplotypes: {left}' if left else ''}")
     if not counts.sorted and out.endswith((".gz", ".bgz")):
-        lines.append(f"{out}: its records are not in order of position: no index (bcftools sort puts them in order)")
+        lines.append(f"{out}: its records are not in order of position, so it has no index (bcftools sort)")
     return lines

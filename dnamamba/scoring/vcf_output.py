@@ -126,7 +126,7 @@ class VcfWriter:
         self._seen: set[bytes] = set()
         self._furthest = 0
         self.sorted = True
-        """Whether the records so far can be indexed: each contig in one piece, positions growing."""
+        """Whether the records can be indexed: each contig in one piece, positions growing and not out of bounds."""
         for line in header:
             self._to.write(line + b"\n")
 
@@ -171,10 +171,14 @@ class VcfWriter:
         if index is not None:
             index.replace(path.with_name(path.name + index.suffix))
 
-    def _index(self, aside: Path) -> Path:
+    def _index(self, aside: Path) -> Path | None:
         import pysam
 
         long = self._furthest >= _TABIX_END
-        with quiet_htslib():
-            pysam.tabix_index(str(aside), preset="vcf", force=True, csi=long)
+        try:
+            with quiet_htslib():
+                pysam.tabix_index(str(aside), preset="vcf", force=True, csi=long)
+        except OSError:  # positions that no index holds: beyond 2^44, for one
+            self.sorted = False
+            return None
         return aside.with_name(aside.name + (".csi" if long else ".tbi"))
