@@ -9,4 +9,13 @@ rows.py         many forks, run on together from the states they start from
 scorer.py       `VariantScorer`
 naive.py        the same score from two whole windows: the reference of all this
 calibration.py  where a score stands among those of random variants: strata.py, random_variants.py
+
+And around it, files and commands:
+
+run.py          `dnamamba score`: plan.py makes the scorer, many.py spreads it over processes
+files.py        a variant file read, scored and written in its order; journal.py keeps what a kill would lose
+outputs.py      tables of scores; vcf_output.py annotates VCF
+phased.py       haplotype blocks of a phased file; phased_files.py writes them
+saturation.py   every substitution of a region, `dnamamba saturate`
+base_track.py   a value for every base; track_files.py writes bigWig and bedGraph; run_track.py is `dnamamba track`
 """
