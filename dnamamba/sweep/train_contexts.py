@@ -80,32 +80,35 @@ def find_contexts(results: Sequence[RunResult], figures: Path) -> Findings:
 
 def _draw(results: Sequence[RunResult], path: Path) -> None:
     plt = pyplot()
-    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
     values = [one.score.perplexity for one in results]
     bars = [
         [one.score.perplexity - one.score.low for one in results],
         [one.score.high - one.score.perplexity for one in results],
     ]
     contexts = [one.context for one in results]
-    axes.errorbar(contexts, values, yerr=bars, marker="o", capsize=3, label="trained and read at this context")
+    left.errorbar(contexts, values, yerr=bars, marker="o", capsize=3, label="trained and read at this context")
     longest = results[-1]
-    axes.plot(
+    left.plot(
         list(longest.scores), [score.perplexity for score in longest.scores.values()], ":", marker=".",
         label=f"the run at {format_size(longest.context)}, read at each",
     )  # fmt: skip
+    # Beside and not among the runs: of another genome and level, they would flatten what differs here.
     for name, points in published.CONTEXT_PERPLEXITY.items():
-        axes.plot(
-            published.CONTEXTS, points, "--", marker="x", ms=4, lw=0.8, alpha=0.7, label=f"{name} ({published.MARK})"
-        )
-    axes.set_xscale("log", base=2)
-    axes.set(xlabel="context (bases)", ylabel="perplexity over A, C, G, T")
-    axes.legend(fontsize=7)
+        right.plot(published.CONTEXTS, points, "--", marker="x", ms=4, lw=0.8, label=f"{name} ({published.MARK})")
+    for axes in (left, right):
+        axes.set_xscale("log", base=2)
+        axes.set(xlabel="context (bases)", ylabel="perplexity over A, C, G, T")
+        axes.legend(fontsize=8)
+    left.set_title("these runs", fontsize=9)
+    right.set_title(published.MARK, fontsize=9)
     save_picture(figure, path)
 
 
 def _doubling(base: str, overrides: Sequence[str], stores: Sequence[str]) -> int | None:
-    """First context of the config's doubling curriculum, if it has one."""
-    doubling = read_config(base, overrides, stores).curriculum.doubling
+    """First context of the config's doubling curriculum, if it has one. Other overrides may fit the runs alone."""
+    own = [one for one in overrides if one.startswith("curriculum.doubling")]
+    doubling = read_config(base, own, stores).curriculum.doubling
     return None if doubling is None else doubling.first
 
 

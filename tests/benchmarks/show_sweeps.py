@@ -2,6 +2,7 @@
 
     python tests/benchmarks/show_sweeps.py real --data DIR --out DIR     # Mamba and its S4D twin on primate pieces
     python tests/benchmarks/show_sweeps.py apes --out DIR [--variants N] # the best of N models beside the oracle
+    python tests/benchmarks/show_sweeps.py train --out DIR [--contexts C]  # a model trained at each context on the same
     python tests/benchmarks/show_sweeps.py sizes --out DIR [--sizes S]   # a power law on 300 Mb of simulated genome
     ... --tiny                                                           # the same on a CPU in minutes, to try it out
 
@@ -108,22 +109,14 @@ def real(data: Path, out: Path, tiny: bool) -> None:
 
 def apes(out: Path, variants: int, tokens: str, tiny: bool) -> None:
     """Models that had half a billion bases to learn copying from far, and what an oracle would gain."""
-    config = SimulateConfig(**{**vars(APES), "bases": 1_200_000, "contigs": 4}) if tiny else APES
-    store = simulate(out / "apes.zarr", config)
-    last = config.contigs
+    store, keys = ape_genomes(out, tiny)
     stages = (
         "[{context: 2k, share: 0.3}, {context: 8k, share: 0.3}, {context: 16k, share: 0.3}, {context: 64k, share: 0.1}]"
     )
-    keys = [
-        "split.method=contig", f"split.valid=[chr{last - 2}]", f"split.test=[chr{last - 1},chr{last}]",
-        "model.d_model=128", "model.n_layers=6", f"curriculum.stages={stages}", "curriculum.tokens_per_step=64k",
-        "optimiser.lr=4e-3", "evaluation.contexts=[1k,16k]", "evaluation.targets_while_training=64k",
-        "evaluation.points=12",
-    ]  # fmt: skip
+    keys = [*keys, f"curriculum.stages={stages}", "evaluation.contexts=[1k,16k]"]
     targets, contexts = "1M", ["--contexts", "64,128,256,512,1k,2k,4k,8k,16k,32k,64k,256k,full"]
     if tiny:
-        keys += ["model.d_model=32", "model.n_layers=2", "curriculum.stages=[{context: 1k, share: 1}]"]
-        keys += ["curriculum.tokens_per_step=16k", "evaluation.contexts=[1k]", "evaluation.targets_while_training=8k"]
+        keys += ["curriculum.stages=[{context: 1k, share: 1}]", "evaluation.contexts=[1k]"]
         tokens, targets, contexts = "512k", "32k", ["--contexts", "64,256,1k,4k,16k,full"]
     chosen = ("32x2", "s4d-32x2 model.mixer=s4d") if tiny else APE_MODELS
     models = [word for text in chosen[:variants] for word in ("--variant", text)]
@@ -147,6 +140,32 @@ def apes(out: Path, variants: int, tokens: str, tiny: bool) -> None:
         print(f"{name}: {verdict}; " + ", ".join(
             f"{row['context']} {float(row['gain']):+.5f} (oracle {float(row['oracle_gain']):+.4f})" for row in mine
         ))  # fmt: skip
+
+
+def train(out: Path, contexts: str, tokens: str, tiny: bool) -> None:
+    """A model trained at each context on the genomes of `apes`, equal tokens, read on the same bases."""
+    store, keys = ape_genomes(out, tiny)
+    if tiny:
+        contexts, tokens = "256,1k", "256k"
+    run(
+        "sweep", "context", "--train", "quick", *keys, "--store", str(store), "--contexts", contexts,
+        "--tokens", tokens, "--targets", "32k" if tiny else "1M", "--out", str(out / "trained"),
+    )  # fmt: skip
+
+
+def ape_genomes(out: Path, tiny: bool) -> tuple[Path, list[str]]:
+    """The store of `apes` and `train`, and what their runs have in common: the last two contigs are the test."""
+    config = SimulateConfig(**{**vars(APES), "bases": 1_200_000, "contigs": 4}) if tiny else APES
+    last = config.contigs
+    keys = ["split.method=contig", f"split.valid=[chr{last - 2}]", f"split.test=[chr{last - 1},chr{last}]"]
+    keys += ["optimiser.lr=4e-3", "evaluation.points=12"]
+    if tiny:
+        keys += ["model.d_model=32", "model.n_layers=2", "curriculum.tokens_per_step=16k"]
+        keys += ["evaluation.targets_while_training=8k"]
+    else:
+        keys += ["model.d_model=128", "model.n_layers=6", "curriculum.tokens_per_step=64k"]
+        keys += ["evaluation.targets_while_training=64k"]
+    return simulate(out / "apes.zarr", config), keys
 
 
 def sizes(out: Path, wanted: str, tokens: str, tiny: bool) -> None:
@@ -189,12 +208,13 @@ def curve(out: Path, sweep: str, names: list[str], store: Path, options: list[st
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["real", "apes", "sizes"])
+    parser.add_argument("what", choices=["real", "apes", "train", "sizes"])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--variants", type=int, default=1)
     parser.add_argument("--tokens")
     parser.add_argument("--sizes", default="32x4,48x6,0.26M,0.68M,1.4M")
+    parser.add_argument("--contexts", default="1k,4k,16k")
     parser.add_argument("--tiny", action="store_true")
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
@@ -204,5 +224,7 @@ if __name__ == "__main__":
         real(asked.data, asked.out, asked.tiny)
     elif asked.what == "apes":
         apes(asked.out, asked.variants, asked.tokens or "600M", asked.tiny)
+    elif asked.what == "train":
+        train(asked.out, asked.contexts, asked.tokens or "300M", asked.tiny)
     else:
         sizes(asked.out, asked.sizes, asked.tokens or "300M", asked.tiny)
