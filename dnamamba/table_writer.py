@@ -55,7 +55,7 @@ class TableWriter:
             InputError: as `table_format`.
         """
         self.format = table_format(out, form)
-        self._columns = dict(columns)
+        self._columns, self._kinds = dict(columns), tuple(columns.values())
         self._path = None if out == "-" else Path(out)
         self._aside = None if self._path is None else self._path.with_name(f".{self._path.name}.writing-{os.getpid()}")
         self._file: BinaryIO = sys.stdout.buffer if self._aside is None else open(self._aside, "wb")  # noqa: SIM115
@@ -77,8 +77,7 @@ class TableWriter:
             if len(self._rows) >= _ROWS_A_GROUP:
                 self._write_group()
         elif self.format == "tsv":
-            cells = (_cell(value, kind) for value, kind in zip(row, self._columns.values(), strict=True))
-            self._file.write(("\t".join(cells) + "\n").encode())
+            self._file.write(("\t".join(map(_cell, row, self._kinds)) + "\n").encode())
         else:
             named = {name: _plain(value) for name, value in zip(self._columns, row, strict=True)}
             self._file.write((json.dumps(named, ensure_ascii=False) + "\n").encode())
@@ -124,10 +123,12 @@ class TableWriter:
 
 def _cell(value: Cell, kind: Kind) -> str:
     """A value as TSV has it: "." for none, six digits of a float, no tabs or line ends inside a text."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    if value is None or value != value:  # NaN
         return "."
     if kind == "float":
         return f"{value:.6g}"
+    if kind == "int":
+        return str(value)
     text = str(value)
     return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
 

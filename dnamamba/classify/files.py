@@ -13,7 +13,7 @@ from dnamamba.classify.verdict import Verdict
 from dnamamba.errors import InputError
 from dnamamba.species.classifier import Classifier
 from dnamamba.stream.batches import BatchPlan, enough_memory, in_order
-from dnamamba.stream.from_files import Failures, pieces_of_files
+from dnamamba.stream.from_files import Failures, pieces_of_files, settled_memory
 from dnamamba.stream.pieces import PieceCutter, Progress
 from dnamamba.table_writer import Format, TableWriter, table_format
 
@@ -51,7 +51,7 @@ def classify_files(
     judge = Judge(classifier, judging, plan)
     began = time.monotonic()
     found = tally.watch(in_order(pieces, judge, plan, failures), options.min_confidence)
-    with ExitStack() as stack, enough_memory(plan):
+    with ExitStack() as stack, enough_memory(plan), settled_memory():
         sinks: list[Callable[[Verdict], None]] = []
         if bedgraph is not None:
             sinks.append(stack.enter_context(BedGraphs(bedgraph, classifier.classes)).write)
@@ -63,6 +63,8 @@ def classify_files(
             )
             writer = stack.enter_context(TableWriter(out, rows.columns, table))
             sinks.append(lambda verdict: writer.write(rows.row(verdict)))
+            if options.anytime and out == "-":  # someone may be looking on
+                sinks.append(lambda verdict: writer.flush())
         for verdict in found:
             for sink in sinks:
                 sink(verdict)

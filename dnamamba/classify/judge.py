@@ -1,8 +1,8 @@
 """Verdicts over batches of short pieces and over streams of long ones, both strands, or forward as the bases come."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from math import nan
 from typing import Self
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dnamamba.classify.opinions import Opinion, form_opinion
+from dnamamba.classify.opinions import Opinion, form_opinion, own_marks
 from dnamamba.classify.passes import Carry, Passes
 from dnamamba.classify.verdict import Verdict
 from dnamamba.species.classifier import Classifier
@@ -51,6 +51,7 @@ class Judge:
     def __init__(self, classifier: Classifier, judging: Judging, plan: BatchPlan, *, float32: bool = False) -> None:
         self.judging, self._config, self._plan = judging, classifier.config, plan
         self._alphabet, self._letters = classifier.alphabet, len(classifier.alphabet.targets)
+        self._unlike_above = lru_cache(2**16)(classifier.config.unlike_above)
         self._strands = 2 if judging.both_strands else 1
         self.passes = Passes(classifier, float32)
 
@@ -79,23 +80,25 @@ class Judge:
         nats = (forward.nats_per_base + reverse.nats_per_base) / 2  # both have as many A, C, G and T
         mean = None
         if forward.probabilities is not None and reverse.probabilities is not None:
-            mean = (forward.probabilities + reverse.probabilities) / 2
-        yield replace(forward, probabilities=mean, nats_per_base=nats, unlike=self._is_unlike(nats, forward.bases))
+            pairs = zip(forward.probabilities, reverse.probabilities, strict=True)
+            mean = tuple((one + other) / 2 for one, other in pairs)
+        unlike = self._is_unlike(nats, forward.bases)
+        yield forward._replace(probabilities=mean, nats_per_base=nats, unlike=unlike)
 
     def verdict(
         self, piece: Piece | LongPiece, opinion: Opinion, row: int, mark: int, length: int | None, last: bool
     ) -> Verdict:
         """What a row's mark says of a piece."""
-        bases, nats = opinion.ends[row][mark], float(opinion.nats_per_base[row, mark])
+        bases, nats = opinion.ends[row][mark], opinion.nats_per_base[row][mark]
         return Verdict(
             name=piece.name,
             classes=self._config.classes,
             start=piece.start,
             bases=bases,
             length=length,
-            probabilities=opinion.probabilities[row, mark] if bases >= self.judging.shortest else None,
+            probabilities=tuple(opinion.probabilities[row][mark]) if bases >= self.judging.shortest else None,
             nats_per_base=nats,
-            ambiguous=bases - int(opinion.counted[row, mark]),
+            ambiguous=bases - opinion.counted[row][mark],
             unknown=piece.unknown,
             unlike=self._is_unlike(nats, bases),
             last=last,
@@ -115,9 +118,9 @@ class Judge:
         if self.judging.both_strands:
             tokens = torch.cat([tokens, other_strand(tokens, lengths, self._alphabet)])
         ends = [self._ends(0, len(waiting.pieces[i].tokens), True) for i in rows]
-        places = np.zeros((len(rows), max(map(len, ends))), np.int64)
-        for row, own in zip(places, ends, strict=True):
-            row[: len(own)] = own  # token number n has seen n bases: the start token is number 0
+        own = own_marks(ends)
+        places = np.zeros(own.shape, np.int64)
+        places[own] = [end for each in ends for end in each]  # token n has seen n bases: the start token is number 0
         marks, _ = self.passes.advance(tokens, None, torch.from_numpy(np.tile(places, (self._strands, 1))))
         assert marks is not None
         waiting.add(rows, partial(form_opinion, marks, ends, self._config, self._strands))
@@ -138,7 +141,7 @@ class Judge:
             opinion = form_opinion(marks, [[end] for end in ends], self._config, self._strands)
             waiting.add(rows, partial(_given, opinion))
             done += step
-            best = opinion.probabilities[:, 0].max(-1)
+            best = [max(marks[0]) for marks in opinion.probabilities]
             go_on = [k for k, n in enumerate(lengths) if n > done and (best[k] < sure or done < self.judging.shortest)]
             rows = [rows[k] for k in go_on]
             if rows and len(rows) < len(lengths):
@@ -164,7 +167,7 @@ class Judge:
                 verdict = self.verdict(piece, opinion, 0, mark, done if at_end else None, at_end)
                 if sure is not None and not at_end and verdict.confidence >= sure:
                     length = None if self.judging.live else passing.read_to_end()
-                    yield replace(verdict, length=length, last=True, unknown=piece.unknown)
+                    yield verdict._replace(length=length, last=True, unknown=piece.unknown)
                     return
                 if at_end or self.judging.on_the_way:
                     yield verdict
@@ -185,7 +188,7 @@ class Judge:
         return [*ends, length] if last and ends[-1:] != [length] else ends
 
     def _is_unlike(self, nats_per_base: float, bases: int) -> bool:
-        return nats_per_base > self._config.unlike_above(max(1, bases))
+        return nats_per_base > self._unlike_above(max(1, bases))
 
 
 class _Counted:

@@ -43,7 +43,7 @@ class Rows:
         if self._windows:
             row += [verdict.start, verdict.start + (verdict.bases if verdict.length is None else verdict.length)]
         row += [verdict.length, verdict.call(self._min_confidence)]
-        row += self._none if verdict.probabilities is None else verdict.probabilities.tolist()
+        row += self._none if verdict.probabilities is None else verdict.probabilities
         row += [verdict.entropy, verdict.bases, verdict.ambiguous, verdict.unknown]
         row += [verdict.nats_per_base, int(verdict.unlike)]
         if self._files:

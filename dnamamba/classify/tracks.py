@@ -72,7 +72,7 @@ class BedGraphs:
         if verdict.probabilities is None:
             return
         place = f"{verdict.name}\t{verdict.start}\t{verdict.start + (verdict.length or 0)}\t"
-        for file, probability in zip(self._files, verdict.probabilities.tolist(), strict=True):
+        for file, probability in zip(self._files, verdict.probabilities, strict=True):
             file.write(f"{place}{probability:.6g}\n".encode())
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:

@@ -1,15 +1,10 @@
 """What a classifier says of one piece of sequence after so many bases."""
 
-from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
-
-Floats = NDArray[np.float64]
+from math import log2, nan
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """The posterior of one sequence, or window, after `bases` of it."""
 
     name: str
@@ -21,8 +16,8 @@ class Verdict:
     """Bases of the piece that the verdict rests on."""
     length: int | None
     """Bases of the piece; None while a stream goes on."""
-    probabilities: Floats | None
-    """Of each class, [K], averaged over the strands that were read; None where the piece is too short to judge."""
+    probabilities: tuple[float, ...] | None
+    """Of each class, averaged over the strands that were read; None where the piece is too short to judge."""
     nats_per_base: float
     """Mean negative log-likelihood of the A/C/G/T among the bases under the language model; NaN where there is none."""
     ambiguous: int
@@ -40,24 +35,24 @@ class Verdict:
     def entropy(self) -> float:
         """Of the posterior, in bits: 0 is certain. NaN where there is none."""
         if self.probabilities is None:
-            return float("nan")
-        p = self.probabilities
-        return float(-(p * np.log2(np.maximum(p, 1e-300))).sum())
+            return nan
+        return -sum(p * log2(p) for p in self.probabilities if p > 0)
 
     @property
     def confidence(self) -> float:
         """Probability of the likeliest class; 0 where there is none."""
-        return 0.0 if self.probabilities is None else float(self.probabilities.max())
+        return 0.0 if self.probabilities is None else max(self.probabilities)
 
     @property
     def posterior(self) -> dict[str, float]:
         """Probability of each class; empty where there is none."""
         if self.probabilities is None:
             return {}
-        return dict(zip(self.classes, self.probabilities.tolist(), strict=True))
+        return dict(zip(self.classes, self.probabilities, strict=True))
 
     def call(self, min_confidence: float = 0.0) -> str | None:
         """The likeliest class; None where none reaches `min_confidence`, or the piece was too short to judge."""
-        if self.probabilities is None or self.confidence < min_confidence:
+        if self.probabilities is None:
             return None
-        return self.classes[int(self.probabilities.argmax())]
+        best = max(self.probabilities)
+        return self.classes[self.probabilities.index(best)] if best >= min_confidence else None

@@ -16,7 +16,7 @@ from dnamamba.model_directory import LANGUAGE_MODEL, load, read_record
 from dnamamba.pipelines.alphabet import ALPHABETS
 from dnamamba.species.classifier import load_classifier
 from dnamamba.stream.batches import enough_memory, in_order
-from dnamamba.stream.from_files import Failures, pieces_of_files
+from dnamamba.stream.from_files import Failures, pieces_of_files, settled_memory
 from dnamamba.stream.pieces import PieceCutter, Progress
 
 
@@ -61,6 +61,7 @@ def embed_files(
     every_base = options.pool == "none"
     with (
         enough_memory(embedder.plan),
+        settled_memory(),
         open_writer(out, model.config.d_model, every_base=every_base, attributes=attributes) as writer,
     ):
 
