@@ -86,7 +86,19 @@ def check_cells(fork: Fork, start: int) -> list[int]:
     return cells
 
 
-def make_row(fork: Fork, start: int, track: Track, early_stop: bool) -> Row:
+def plan_pieces(fork: Fork, start: int, early_stop: bool) -> tuple[list[int], dict[int, int]]:
+    """`cuts` and `checks` of the row that reads a fork of the stream that starts at base `start`."""
+    after = fork.end - start + 1
+    n = (fork.start - start) % GRID + len(fork.tokens) + fork.horizon
+    moved = n + 1 - fork.horizon - after  # from an input of the stream to the row's own count of tokens read
+    checks = {moved + cell * GRID: cell for cell in check_cells(fork, start)} if early_stop else {}
+    cuts: list[int] = []
+    for begin, end in pairwise([0, *checks, n]):
+        cuts += [*range(begin + _LONGEST_PIECE, end, _LONGEST_PIECE), end]
+    return cuts if n else [], checks
+
+
+def make_row(fork: Fork, start: int, track: Track, cuts: list[int], checks: dict[int, int]) -> Row:
     """Lay out a fork of the stream that starts at base `start`; all that it reads must be in `track`."""
     at, after = fork.start - start, fork.end - start + 1
     cell = at // GRID
@@ -101,11 +113,7 @@ def make_row(fork: Fork, start: int, track: Track, early_stop: bool) -> Row:
     same[lead + alt :] = np.arange(after - 1, after - 1 + fork.horizon)
     if not fork.own.all():
         same[lead : lead + alt][~fork.own] = _between(fork, start)
-    checks = {}
-    if early_stop:
-        moved = len(prefix) + alt - after  # from an input of the stream to the row's own count of tokens read
-        checks = {moved + place * GRID: place for place in check_cells(fork, start)}
-    return Row(fork, cell, tokens, kinds, same, _cuts(n, sorted(checks)), checks)
+    return Row(fork, cell, tokens, kinds, same, cuts, checks)
 
 
 def _between(fork: Fork, start: int) -> NDArray[np.int64]:
@@ -114,40 +122,29 @@ def _between(fork: Fork, start: int) -> NDArray[np.int64]:
     return np.concatenate(gaps)
 
 
-def _cuts(n: int, checks: list[int]) -> list[int]:
-    cuts = []
-    for begin, end in pairwise([0, *checks, n]):
-        cuts += [*range(begin + _LONGEST_PIECE, end, _LONGEST_PIECE), end]
-    return cuts if n else []
-
-
 def run_forks(passes: Passes, forks: Sequence[Fork], start: int, track: Track, *, early_stop: bool) -> list[Row]:
     """Read forks of the stream that starts at base `start` to their ends, or to where they may stop.
 
     Returns:
         Their rows, done, in the order of `forks`.
     """
-    widths = [_width(fork, early_stop) for fork in forks]
-    waiting = sorted(range(len(forks)), key=widths.__getitem__)
+    plans = [plan_pieces(fork, start, early_stop) for fork in forks]
+    widths = [max((end - begin for begin, end in pairwise([0, *cuts])), default=1) for cuts, _ in plans]
+    # Neighbours in this order are as long as each other, piece by piece: little is padded.
+    waiting = sorted(range(len(forks)), key=lambda i: (widths[i], plans[i][0][-1:]))
     rows: dict[int, Row] = {}
     running: deque[Iterator[None]] = deque()
     while waiting or running:
         if waiting and len(running) < _AT_ONCE:
             count = max(1, passes.batch_tokens // widths[waiting[-1]])
             batch, waiting = waiting[-count:], waiting[:-count]
-            rows |= {i: make_row(forks[i], start, track, early_stop) for i in batch}
+            rows |= {i: make_row(forks[i], start, track, *plans[i]) for i in batch}
             running.append(_run_batch(passes, [rows[i] for i in batch], track))
         else:
             running.rotate(-1)
         if next(running[-1], _END) is _END:
             running.pop()
     return [rows[i] for i in range(len(forks))]
-
-
-def _width(fork: Fork, early_stop: bool) -> int:
-    """Tokens of the row's longest piece, at most."""
-    after = min(fork.horizon, max(FIRST_CHECK, fork.horizon // 2) + GRID) if early_stop else fork.horizon
-    return min(GRID + len(fork.tokens) + after, _LONGEST_PIECE)
 
 
 def _run_batch(passes: Passes, rows: list[Row], track: Track) -> Iterator[None]:
@@ -159,7 +156,8 @@ def _run_batch(passes: Passes, rows: list[Row], track: Track) -> Iterator[None]:
         assert state is not None
         ends = [row.cuts[piece] for row in rows]
         laid = _lay_out(rows, read, ends)
-        found = passes(laid.tokens, laid.targets, state, lengths=laid.uneven)
+        go_on = piece + 1 < max(len(row.cuts) for row in rows)  # else nobody asks for a state
+        found = passes(laid.tokens, laid.targets, state, lengths=laid.uneven if go_on else None)
         yield
         _add_up(rows, laid, found.log_p, track)
         state = found.state
