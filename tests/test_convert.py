@@ -190,9 +190,9 @@ def test_what_cannot_be_written_is_refused(ours, tmp_path):
 
 
 def test_tokens_name_rows():
-    rows = parse_tokens("a=1, C=2,G=3,T=4,N=0,^=5,R=6")
+    rows = parse_tokens("a=1, C=2,G=3,T=4,N=5,^=0,R=6")
     table = in_dna_order(torch.arange(7.0)[:, None], rows)[:, 0].tolist()
-    assert table == [1, 2, 3, 4, 0, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5]  # A C G T N R Y S W K M B D H V ^
+    assert table == [1, 2, 3, 4, 5, 6, 5, 5, 5, 5, 5, 5, 5, 5, 5, 0]  # A C G T N R Y S W K M B D H V ^
     for text, message in (
         ("A=1", "the row of 'C' is missing"),
         ("A=1,C=2,G=3,T=4,N=0", r"the row of '\^' is missing; it is the token that stands before a sequence"),

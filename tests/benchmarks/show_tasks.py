@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--only", choices=["induction-heads", "selective-copying"])
     parser.add_argument("--induction-steps", type=int, default=100_000)
     parser.add_argument("--copying-steps", type=int, default=12_000)
-    parser.add_argument("--copying-lr", type=float, default=2e-3)
+    parser.add_argument("--copying-lr", type=float, default=3e-3)
     parser.add_argument("--copying-batch", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
