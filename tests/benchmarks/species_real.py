@@ -170,7 +170,7 @@ def pretrained(folder: Path, stores: Mapping[Path, float], beds: list[str], args
         ),
         optimiser=OptimiserConfig(lr=4e-3),
         evaluation=EvaluationConfig(
-            contexts=(2**9,), targets=2**15, targets_while_training=2**13, points=4, early_stop=2
+            contexts=(2**9,), targets=2**15, targets_while_training=2**13, points=4, early_stop=2, markov=False
         ),
     )
     if not (out / "metrics.json").exists():
@@ -200,7 +200,7 @@ def run_task(
         "model": str(model),
         "data": {"stores": [str(store)], "classes": {k: list(v) for k, v in classes.items()}, "exclude": []},
         "stages": stages,
-        "head": {"pool": "sum", "hidden": 256},
+        "head": {"pool": "sum", "hidden": 256, "probe": 2**10},
         "loss": {"first": 2**8, "lm_weight": 0.05},
         "optimiser": {"lr": 1e-3},
         "measure": settings,

@@ -60,7 +60,9 @@ def pretrained(folder: Path, store: Path, args: argparse.Namespace) -> Path:
             total_tokens=args.pretrain_tokens,
         ),
         optimiser=OptimiserConfig(lr=4e-3),
-        evaluation=EvaluationConfig(contexts=(2**10,), targets=2**16, targets_while_training=2**14, points=3),
+        evaluation=EvaluationConfig(
+            contexts=(2**10,), targets=2**16, targets_while_training=2**14, points=3, markov=False
+        ),
         run=PretrainRun(seed=args.seed),
     )
     if not (out / "metrics.json").exists():
@@ -95,7 +97,7 @@ def finetune_config(model: Path, store: Path, args: argparse.Namespace) -> Finet
         "model": str(model),
         "data": {"stores": [str(store)]},
         "stages": stages,
-        "head": {"pool": "sum", "hidden": 256},
+        "head": {"pool": "sum", "hidden": 256, "probe": 2**13, "probe_windows": 1500},
         "loss": {"first": 2**8, "lm_weight": 0.05},
         "optimiser": {"lr": 2e-3, "weight_decay": 0.01},
         "measure": measure,
