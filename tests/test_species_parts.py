@@ -135,3 +135,12 @@ def test_bad_files_are_named(tmp_path):
         open_genomes(DataConfig(fasta=(f"a={protein}", f"b={protein}")), ())
     with pytest.raises(InputError, match="want CLASS=FILE"):
         open_genomes(DataConfig(fasta=("x.fa",)), ())
+
+
+def test_simulated_genomes_are_parted_by_contig(tmp_path):
+    for i, name in enumerate(("sim_a", "sim_b")):
+        contigs = [(f"chr{c}", "", composed_dna(3000, 0.4, [i, c])) for c in range(1, 5)]
+        ingest_arrays(contigs, tmp_path / "s.zarr", assembly=name, simulated=True)
+    parts = part_genomes(open_genomes(DataConfig(), (str(tmp_path / "s.zarr"),)), DataConfig(), None)
+    assert {r.contig for r in parts.regions["valid"]} == {"chr3"}
+    assert {r.contig for r in parts.regions["test"]} == {"chr4"}

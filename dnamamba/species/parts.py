@@ -52,7 +52,7 @@ def part_genomes(genomes: Genomes, config: DataConfig, pretraining: Mapping[str,
         InputError: as plan_splits; a class without bases in a part; a held-out base that was pretrained on.
     """
     before = None if pretraining is None else Splits.from_json(pretraining, "the model's splits")
-    plan = config.split or SplitConfig()
+    plan = config.split or _default_split(genomes)
     if genomes.homologs:
         known = dict(plan.homologs)
         plan = SplitConfig(**{**vars(plan), "homologs": {**genomes.homologs, **known}})
@@ -75,6 +75,15 @@ def part_genomes(genomes: Genomes, config: DataConfig, pretraining: Mapping[str,
                     f"split: class {name!r} has no bases in the {part} part; every class wants some in each"
                 )
     return Parts(regions, splits, tuple(notes))
+
+
+def _default_split(genomes: Genomes) -> SplitConfig:
+    """As pretraining parts genomes that nobody said how to part: simulated ones by contig, all others by fraction."""
+    contigs = list(genomes.assemblies[0].sizes)
+    simulated = all(assembly.attributes.get("simulated") for assembly in genomes.assemblies)
+    if simulated and len(contigs) >= 3:
+        return SplitConfig(method="contig", valid=(contigs[-2],), test=(contigs[-1],))
+    return SplitConfig()
 
 
 def _knows(splits: Splits, genomes: Genomes) -> bool:
