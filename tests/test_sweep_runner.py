@@ -8,12 +8,9 @@ import threading
 import time
 
 import pytest
-import yaml
-from pretrain_runs import SMALL
 
 from dnamamba.errors import InputError
 from dnamamba.sweep import runner
-from dnamamba.sweep.plan import make_plan
 from dnamamba.sweep.runner import Slot, find_slots, run_all
 
 # A run that does what its name says, quickly: the sweep sees nothing of a worker but its exit and result.json.
@@ -49,43 +46,41 @@ if name.startswith("slow"):
 
 
 @pytest.fixture
-def plan_of(tmp_path, monkeypatch):
-    """Make a plan of runs with these names; the first is the costliest."""
-    config, stub = tmp_path / "small.yaml", tmp_path / "stub.py"
-    config.write_text(yaml.safe_dump(SMALL))
+def run(tmp_path):
+    """Carry out runs of these names, the first the costliest."""
+    stub = tmp_path / "stub.py"
     stub.write_text(STUB)
-    monkeypatch.setattr(runner, "WORKER", (sys.executable, str(stub)))
 
-    def make(*names):
-        variants = {name: [f"model.d_model={32 - 4 * number}"] for number, name in enumerate(names)}
-        return make_plan("ablation", str(config), variants, [], [], targets=1, seed=0)
+    def go(names, slots, say=lambda text: None):
+        costs = {name: float(len(names) - number) for number, name in enumerate(names)}
+        return run_all(costs, tmp_path, slots, say, (sys.executable, str(stub)))
 
-    return make
+    return go
 
 
-def test_runs_go_side_by_side_each_on_its_own_gpu(plan_of, tmp_path):
+def test_runs_go_side_by_side_each_on_its_own_gpu(run, tmp_path):
     slots = [Slot("GPU 3", {"CUDA_VISIBLE_DEVICES": "3"}), Slot("GPU 5", {"CUDA_VISIBLE_DEVICES": "5"})]
     told = []
-    assert run_all(plan_of("pair1", "pair2"), tmp_path, slots, told.append) == {}
+    assert run(["pair1", "pair2"], slots, told.append) == {}
     seen = {(tmp_path / "runs" / name / "began").read_text() for name in ("pair1", "pair2")}
     assert seen == {"3", "5"}
     assert "pair1: pair1 speaks" in told
     assert (tmp_path / "logs" / "pair1.txt").read_text() == "pair1 speaks\n"
 
 
-def test_one_that_fails_takes_no_other_with_it_and_is_tried_again(plan_of, tmp_path):
-    plan, slots, told = plan_of("bad", "one", "shot", "two"), [Slot("the CPU", {})], []
-    failed = run_all(plan, tmp_path, slots, told.append)
+def test_one_that_fails_takes_no_other_with_it_and_is_tried_again(run, tmp_path):
+    names, slots, told = ["bad", "one", "shot", "two"], [Slot("the CPU", {})], []
+    failed = run(names, slots, told.append)
     assert failed == {"bad": "the loss was no number", "shot": "ended by SIGKILL"}
     assert (tmp_path / "order").read_text().split() == ["bad", "one", "shot", "two"]  # the costliest first
     assert all((tmp_path / "runs" / name / "result.json").exists() for name in ("one", "two"))
-    assert set(run_all(plan, tmp_path, slots, told.append)) == {"bad", "shot"}
+    assert set(run(names, slots, told.append)) == {"bad", "shot"}
     assert (tmp_path / "order").read_text().split() == ["bad", "one", "shot", "two", "bad", "shot"]
     assert "2 of 4 runs are done" in told
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_stops_all_runs_with_a_checkpoint(number, plan_of, tmp_path):
+def test_a_signal_stops_all_runs_with_a_checkpoint(number, run, tmp_path):
     before = signal.getsignal(number)
 
     def shoot():
@@ -96,7 +91,7 @@ def test_a_signal_stops_all_runs_with_a_checkpoint(number, plan_of, tmp_path):
 
     threading.Thread(target=shoot).start()
     with pytest.raises(InputError, match=f"stopped by {number.name}; the same command goes on"):
-        run_all(plan_of("slow", "later"), tmp_path, [Slot("the CPU", {})], lambda text: None)
+        run(["slow", "later"], [Slot("the CPU", {})])
     assert (tmp_path / "runs" / "slow" / "checkpoint").exists()
     assert not (tmp_path / "runs" / "later").exists()
     assert signal.getsignal(number) == before
@@ -115,9 +110,9 @@ def test_slots_are_the_gpus_that_are_there(monkeypatch):
         find_slots(0, True)
 
 
-def test_what_is_done_is_not_begun(plan_of, tmp_path):
+def test_what_is_done_is_not_begun(run, tmp_path):
     for name in ("one", "two"):
         (tmp_path / "runs" / name).mkdir(parents=True)
         (tmp_path / "runs" / name / "result.json").write_text(json.dumps({}))
-    assert run_all(plan_of("one", "two"), tmp_path, [Slot("the CPU", {})], lambda text: None) == {}
+    assert run(["one", "two"], [Slot("the CPU", {})]) == {}
     assert not (tmp_path / "order").exists()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dnamamba.errors import InputError
 from dnamamba.sweep.context_report import typed_command
-from dnamamba.sweep.plan import Plan, settle
+from dnamamba.sweep.plan import Plan, as_figures, settle
 from dnamamba.sweep.results import RunResult, read_results
 from dnamamba.sweep.runner import find_slots, run_all
 from dnamamba.sweep.runs_report import REPORT, TABLE, Findings, leave_report, text_table
@@ -34,7 +34,8 @@ def carry_out(plan: Plan, out: Path, jobs: int | None, find: Find, echo: Callabl
     for line in unserved:
         _say(line)
     slots = find_slots(jobs, all(config.run.device == "cpu" for config in plan.runs.values()))
-    failed = run_all(plan, out, slots, _say)
+    costs = {name: float(as_figures(config)["flops"]) for name, config in plan.runs.items()}
+    failed = run_all(costs, out, slots, _say)
     if len(failed) == len(plan.runs):
         name, error = next(iter(failed.items()))
         raise InputError(f"all {len(failed)} runs failed; {name}: {error}")

@@ -17,12 +17,12 @@ import torch
 
 from dnamamba.errors import InputError
 from dnamamba.outcome import Say
-from dnamamba.sweep.plan import RUNS, Plan, as_figures
+from dnamamba.sweep.plan import RUNS
 from dnamamba.sweep.worker import RESULT
 
 LOGS = "logs"
 WORKER = (sys.executable, "-m", "dnamamba.sweep.worker")
-"""What is started for a run, with the sweep's folder and the run's name."""
+"""What carries a run out."""
 _LOOK = 0.2  # seconds between two looks at whether a signal came
 
 
@@ -65,14 +65,17 @@ def find_slots(jobs: int | None, on_cpu: bool) -> list[Slot]:
     return [Slot(f"GPU {gpu}", {"CUDA_VISIBLE_DEVICES": gpu}) for gpu in chosen]
 
 
-def run_all(plan: Plan, out: Path, slots: Sequence[Slot], say: Say) -> dict[str, str]:
+def run_all(
+    cost: Mapping[str, float], out: Path, slots: Sequence[Slot], say: Say, worker: Sequence[str] = WORKER
+) -> dict[str, str]:
     """Carry out what is left of a sweep, the costliest run first.
 
     Args:
-        plan: settled in `out`.
+        cost: of each run, in any unit.
         out: folder of the sweep; what a run says goes to logs/NAME.txt as well.
         slots: where.
         say: told in a line what happens.
+        worker: what is started for a run, with `out` and its name.
 
     Returns:
         Name -> what went wrong, for the runs that failed.
@@ -80,10 +83,9 @@ def run_all(plan: Plan, out: Path, slots: Sequence[Slot], say: Say) -> dict[str,
     Raises:
         InputError: stopped by SIGTERM or Ctrl-C; every run has left a checkpoint.
     """
-    cost = {name: float(as_figures(config)["flops"]) for name, config in plan.runs.items()}
-    todo = sorted((name for name in plan.runs if not (out / RUNS / name / RESULT).exists()), key=lambda n: -cost[n])
-    if len(todo) < len(plan.runs):
-        say(f"{len(plan.runs) - len(todo)} of {len(plan.runs)} runs are done")
+    todo = sorted((name for name in cost if not (out / RUNS / name / RESULT).exists()), key=lambda n: -cost[n])
+    if len(todo) < len(cost):
+        say(f"{len(cost) - len(todo)} of {len(cost)} runs are done")
     if not todo:
         return {}
     places = ", ".join(slot.label for slot in slots)
@@ -101,7 +103,7 @@ def run_all(plan: Plan, out: Path, slots: Sequence[Slot], say: Say) -> dict[str,
             if children.stopped_by is not None:
                 return
             say(f"{name}: on {slot.label}")
-            error = _child(out, name, slot, children, say)
+            error = _child([*worker, str(out), name], out, name, slot, children, say)
         finally:
             free.put(slot)
         if children.stopped_by is not None:
@@ -128,14 +130,13 @@ def run_all(plan: Plan, out: Path, slots: Sequence[Slot], say: Say) -> dict[str,
             signal.signal(number, handler)
     if children.stopped_by is not None:
         raise InputError(f"stopped by {children.stopped_by.name}; the same command goes on where the runs stopped")
-    return {name: failed[name] for name in plan.runs if name in failed}
+    return {name: failed[name] for name in cost if name in failed}
 
 
-def _child(out: Path, name: str, slot: Slot, children: _Children, say: Say) -> str:
+def _child(command: Sequence[str], out: Path, name: str, slot: Slot, children: _Children, say: Say) -> str:
     """Run a worker to its end. Returns the last line of what it said when it failed, else nothing."""
     log = out / LOGS / f"{name}.txt"
     log.parent.mkdir(parents=True, exist_ok=True)
-    command = [*WORKER, str(out), name]
     environment = {**os.environ, **slot.environment}
     last = ""
     with (

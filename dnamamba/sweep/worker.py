@@ -40,7 +40,7 @@ def run_one(out: Path, name: str) -> None:
     """
     plan, folder = read_plan(out), out / RUNS / name
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
+    with alone(folder):
         if (folder / RESULT).exists():
             return
         if not (folder / "metrics.json").exists():
@@ -81,7 +81,7 @@ def score(plan: Plan, name: str, folder: Path) -> None:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """Wait for a process that a killed sweep left at work in the same folder."""
     with open(folder / ".lock", "w") as file:
         try:

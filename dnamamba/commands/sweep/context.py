@@ -17,7 +17,7 @@ from dnamamba.commands.sweep.options import config_of
 @click.option("--seed", default=0, show_default=True, help="Which targets are drawn; of the intervals.")
 @click.option(
     "--out", type=click.Path(path_type=Path),
-    help="Folder of the report (runs/sweep-context, or runs/sweep-context-train); the same command goes on with it.",
+    help="Folder of the report, runs/sweep-context (-train, -species) by default; the same command goes on with it.",
 )  # fmt: skip
 @click.option(
     "--split", default="test", show_default=True, type=click.Choice(["test", "valid", "train", "all"]),
@@ -25,6 +25,11 @@ from dnamamba.commands.sweep.options import config_of
 )  # fmt: skip
 @click.option("--assembly", "assemblies", multiple=True, metavar="A", help="Take targets of this genome alone.")
 @click.option("--train", is_flag=True, help="Train a model at each of --contexts on equal tokens, and compare them.")
+@click.option(
+    "--task", default="lm", show_default=True, type=click.Choice(["lm", "species"]),
+    help="--train: the language model, or fine-tuning for species (configuration species-quick) from --model.",
+)  # fmt: skip
+@click.option("--model", metavar="M", help="--task species: a model, or the folder of a sweep with one a context.")
 @click.option("--tokens", metavar="N", help="--train: tokens of every run; those of the configuration by default.")
 @click.option("--jobs", type=int, metavar="N", help="--train: runs at a time; one a GPU, or one on a CPU, by default.")
 def context(
@@ -37,6 +42,8 @@ def context(
     split: str,
     assemblies: tuple[str, ...],
     train: bool,
+    task: str,
+    model: str | None,
     tokens: str | None,
     jobs: int | None,
 ) -> None:
@@ -50,6 +57,12 @@ def context(
         if split != "test" or assemblies:
             raise click.UsageError("--split and --assembly are for finished models; --train scores the test part")
         base, overrides = config_of(models)
+        if task == "species":
+            from dnamamba.sweep.species_contexts import carry_out_species, species_plan
+
+            tunings = species_plan(base, overrides, stores, model, contexts, tokens)
+            carry_out_species(tunings, out or Path("runs/sweep-context-species"), jobs, click.echo)
+            return
 
         from dnamamba.sweep.carry_out import carry_out  # here, so that --help does not wait for torch
         from dnamamba.sweep.train_contexts import context_plan, find_contexts
@@ -61,8 +74,8 @@ def context(
         raise click.UsageError("want a MODEL, the folder of a run; or --train")
     if not stores:
         raise click.UsageError("want --store S")
-    if tokens or jobs:
-        raise click.UsageError("--tokens and --jobs are for --train")
+    if tokens or jobs or model or task != "lm":
+        raise click.UsageError("--tokens, --jobs, --task and --model are for --train")
 
     from dnamamba.sweep.context_curve import context_command  # here, so that --help does not wait for torch
 
