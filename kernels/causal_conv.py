@@ -1,5 +1,6 @@
 """Depthwise causal convolution with SiLU, a carried tail and resets, in [B, L, D] without a transpose."""
 
+from functools import cache
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -69,16 +70,26 @@ def new_tail(x: Tensor, initial_tail: Tensor | None, reset: Tensor | None, count
     batch, length, channels = x.shape
     known = x[:, max(0, length - count) :]
     before = count - known.shape[1]
-    earlier = (
-        x.new_zeros(batch, before, channels) if initial_tail is None else initial_tail[:, count - before :].to(x.dtype)
-    )
-    tail = torch.cat([earlier, known], 1)
-    if reset is None:
-        return tail
-    recent = torch.cat([reset.new_zeros(batch, before), reset[:, max(0, length - count) :]], 1)
-    # An input is hidden when a reset follows it.
-    later = recent.flip(1).cumsum(1).flip(1) - recent.long()
-    return torch.where((later == 0)[:, :, None], tail, torch.zeros_like(tail))
+    if before == 0 < count:
+        tail = known.clone()  # a view would keep all of x
+    else:
+        earlier = x.new_zeros(batch, before, channels) if initial_tail is None else initial_tail[:, count - before :]
+        tail = torch.cat([earlier.to(x.dtype), known], 1)
+    return tail if reset is None else tail.masked_fill(hidden_inputs(reset, count)[:, :, None], 0.0)
+
+
+def hidden_inputs(reset: Tensor, count: int) -> Tensor:
+    """Which of the last `count` inputs a reset hides from what comes next, [B, count] bool: those that one follows."""
+    recent = reset[:, max(0, reset.shape[1] - count) :]
+    if recent.shape[1] < count:
+        recent = torch.cat([reset.new_zeros(reset.shape[0], count - recent.shape[1]), recent], 1)
+    return (recent[:, None] & _later(count, reset.device)).any(-1)
+
+
+@cache
+def _later(count: int, device: torch.device) -> Tensor:
+    """Row i: the inputs after input i, [count, count] bool."""
+    return torch.ones(count, count, dtype=torch.bool).triu(1).to(device)
 
 
 def check_convolution(op: str, channels: int, weight: Tensor, bias: Tensor | None, activation: str | None) -> int:

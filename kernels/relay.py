@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dnamamba.kernels import reference
-from dnamamba.kernels.causal_conv import FAST_WIDTH, new_tail
+from dnamamba.kernels.causal_conv import FAST_WIDTH, hidden_inputs, new_tail
 from dnamamba.kernels.engines import check_shape, choose
 from dnamamba.kernels.scan_summary import ScanSummary, scan_summary
 
@@ -57,9 +57,7 @@ def hide_behind_resets(dtail: Tensor, reset: Tensor | None) -> Tensor:
     """The gradient of a piece's last inputs [B, W-1, D]: what a reset hid from the next piece gets nothing from it."""
     if reset is None:
         return dtail
-    recent = reset[:, reset.shape[1] - dtail.shape[1] :].long()
-    hidden = recent.flip(1).cumsum(1).flip(1) > recent
-    return dtail.masked_fill(hidden[:, :, None], 0.0)
+    return dtail.masked_fill(hidden_inputs(reset, dtail.shape[1])[:, :, None], 0.0)
 
 
 def taken_over(summary: ScanSummary) -> dict[str, Any]:

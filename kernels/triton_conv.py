@@ -163,7 +163,7 @@ def conv_backward_kernel(
     D: tl.constexpr, W: tl.constexpr, SILU: tl.constexpr, PIECE: tl.constexpr, BLOCK_D: tl.constexpr,
     ROWS: tl.constexpr,
 ):  # fmt: skip
-    """dx of a piece, and its part of dweight by lag and of dbias, [programs, W + 1, D]; the first does the tail."""
+    """dx of a piece, and its part of dweight and of dbias, [programs, W + 1, D]; the first does the tail."""
     b, first, last, d, on = _place(L, D, PIECE, BLOCK_D)
     taps = _taps(w_ptr, d, on, W)
     none = tl.zeros([BLOCK_D], tl.float32)
@@ -224,8 +224,8 @@ def conv_backward_kernel(
         earlier, grads = _shifted(newest, earlier), _shifted(grad, grads)
         flags = _shifted(flag, flags)
     row = dw_ptr + tl.program_id(0).to(tl.int64) * (W + 1) * D + d
-    for i in tl.static_range(W):
-        tl.store(row + i * D, sums[i], mask=on)
+    for lag in tl.static_range(W):
+        tl.store(row + (W - 1 - lag) * D, sums[lag], mask=on)
     tl.store(row + W * D, total, mask=on)
 
 
@@ -281,7 +281,7 @@ def conv_backward(
     sums = partial.sum(0)
     return (
         dx,
-        sums[:W].flip(0).t().to(weight.dtype).clone(memory_format=torch.contiguous_format),
+        sums[:W].t().to(weight.dtype).clone(memory_format=torch.contiguous_format),
         None if bias is None else sums[W].to(bias.dtype).clone(),
         dtail,
     )

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from random_models import random_model, random_tokens
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dnamamba.model import ModelState
 from dnamamba.model.sliced import cut_batch, slice_borders, sliced_step
@@ -163,3 +164,42 @@ def test_a_float64_border_is_not_rounded():
 def test_empty_sequences_and_slices_are_refused(length, slice_length):
     with pytest.raises(ValueError, match="1 token or more"):
         sliced_step(random_model(), cut_batch(_batch()), length, slice_length)
+
+
+class _Casts(TorchDispatchMode):
+    """Counts conversions of float32 tensors of one shape."""
+
+    def __init__(self, shape):
+        super().__init__()
+        self.shape, self.count = shape, 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function is torch.ops.aten._to_copy.default:
+            self.count += args[0].shape == self.shape and args[0].dtype == torch.float32
+        return function(*args, **(kwargs or {}))
+
+
+def test_weights_are_cast_once_a_step_and_anew_in_the_next():
+    model, batch = random_model(), _batch()
+    with _Casts(model.backbone.layers[0].mixer.in_proj.weight.shape) as casts:
+        _sliced(model, batch, 10, autocast=torch.bfloat16)
+    assert casts.count == len(model.backbone.layers)
+    before = _sliced(model, batch, 10, autocast=torch.bfloat16)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1.1)
+    ours = _sliced(model, batch, 10, autocast=torch.bfloat16)
+    theirs = _whole(model, batch, autocast=torch.bfloat16)
+    assert abs(ours[0].item() / theirs[0].item() - 1) < 1e-3
+    assert abs(before[0].item() / theirs[0].item() - 1) > 1e-3
+
+
+def test_weights_are_let_go_of_when_a_slice_fails():
+    model = random_model()
+
+    def fail(_):
+        raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        sliced_step(model, cut_batch(_batch()), LENGTH, 10, backward=fail)
+    assert all(layer.held is None for layer in model.backbone.layers)

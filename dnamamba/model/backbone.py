@@ -1,11 +1,14 @@
 """Embedding, blocks and final norm: tokens in, features out, the state handed through."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
 from dnamamba.kernels import embedding
 from dnamamba.model.block import Block, RMSNorm
-from dnamamba.model.block_plan import RECOMPUTE, Recompute
+from dnamamba.model.block_plan import RECOMPUTE, CastOnce, Recompute
 from dnamamba.model.config import ModelConfig
 from dnamamba.model.init import draw_embedding
 from dnamamba.model.state import LayerState, ModelState
@@ -37,6 +40,19 @@ class Backbone(nn.Module):
         if what not in RECOMPUTE:
             raise ValueError(f"recompute: want one of {', '.join(RECOMPUTE)}, got {what!r}")
         self._recompute = what
+
+    @contextmanager
+    def holding_weights(self) -> Iterator[None]:
+        """Within, no weight changes: what kernels want made of a block's weights is made once, not in every call."""
+        layers = [layer for layer in self.layers if isinstance(layer, Block)]
+        for layer in layers:
+            # Of sharded weights (FSDP: a DTensor has placements) whole copies would be kept, against its purpose.
+            layer.held = None if hasattr(layer.norm.weight, "placements") else CastOnce()
+        try:
+            yield
+        finally:
+            for layer in layers:
+                layer.held = None
 
     def forward(
         self, tokens: Tensor, state: ModelState | None = None, reset: Tensor | None = None

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from dnamamba.kernels import rms_norm
-from dnamamba.model.block_plan import Recompute
+from dnamamba.model.block_plan import CastOnce, Recompute
 from dnamamba.model.config import ModelConfig
 from dnamamba.model.mixers import make_mixer
 from dnamamba.model.planned_block import is_planned, run_planned
@@ -42,6 +42,8 @@ class Block(nn.Module):
         super().__init__()
         self.norm = RMSNorm(config)
         self.mixer = make_mixer(config)
+        self.held: CastOnce | None = None
+        """Cast weights, while `Backbone.holding_weights` says that these do not change."""
 
     def forward(
         self,

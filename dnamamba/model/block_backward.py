@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from dnamamba.kernels.causal_conv import new_tail
+from dnamamba.kernels.causal_conv import hidden_inputs
 from dnamamba.kernels.relay import taken_over
 from dnamamba.kernels.scan_summary import ScanSummary
 from dnamamba.kernels.weight_gradient import weight_gradient
-from dnamamba.model.block_plan import Border, Kept, Plan, Weights, split_batch, split_length
+from dnamamba.model.block_plan import Border, CastWeights, Kept, Plan, Weights, is_one_piece, split_batch, split_length
 
 
 class _Piece(NamedTuple):
@@ -46,18 +46,22 @@ def run_backward(
         The gradient of the stream (float32), its copy, that of the first start, and those of the weights (float32).
     """
     B, L, D = stream.shape[0], stream.shape[1], weights.dt_proj.shape[0]
-    w = weights.cast(plan.dtype)
+    w = plan.cast(weights)
     dtotal = torch.empty(stream.shape, dtype=torch.float32, device=stream.device)
     second = None if copy is None else torch.empty(stream.shape, dtype=copy, device=stream.device)
     sums: list[Tensor] | None = None
     dstarts, known = [], iter(summaries)
+    if is_one_piece(B, L, D):
+        piece = _Piece(kept, stream, reset, dout, dstream, (dtotal, second))
+        dstart, grads = _piece_backward(plan, w, piece, starts[0], dend, next(known, None))
+        return dtotal, second, dstart, grads
     for rows in split_batch(B, L, D):
         later = dend.rows(rows)
         for span, start in reversed(list(zip(split_length(L, D), starts, strict=True))):
             borders = None if kept.borders is None else plan.borders_of(kept.borders, rows, span)
             if start.state is None and span.start > 0:
                 # The borders say the state itself; that there is one before the span asks for its gradient.
-                start = start._replace(state=w.D.new_zeros(()).expand(B, *w.A_log.shape))
+                start = start._replace(state=w.D.new_zeros(()).expand(B, *w.A.shape))
             at = (rows, span)
             piece = _Piece(
                 Kept._make([*(None if t is None else t[at] for t in kept[:-1]), borders]), stream[at],
@@ -71,7 +75,7 @@ def run_backward(
     return dtotal, second, Border.joined(dstarts), Weights(*sums)
 
 
-def _recomputed(plan: Plan, w: Weights, piece: _Piece, start: Border) -> tuple[Kept, bool]:
+def _recomputed(plan: Plan, w: CastWeights, piece: _Piece, start: Border) -> tuple[Kept, bool]:
     """The piece with all that the projections and the convolution make, and whether dt may be written over."""
     kept = piece.kept
     if kept.dt is not None:
@@ -84,7 +88,7 @@ def _recomputed(plan: Plan, w: Weights, piece: _Piece, start: Border) -> tuple[K
 
 
 def _piece_backward(
-    plan: Plan, w: Weights, piece: _Piece, start: Border, dend: Border, summary: ScanSummary | None
+    plan: Plan, w: CastWeights, piece: _Piece, start: Border, dend: Border, summary: ScanSummary | None
 ) -> tuple[Border, Weights]:
     """Gradients of the piece's start and its part of the weights'. Large tensors are let go of at their last use."""
     (D, rank), scan = w.dt_proj.shape, plan.kernels("scan")
@@ -113,7 +117,7 @@ def _piece_backward(
         dxz[..., D:] = dz
         del dz
     assert y is not None
-    dA_log = dA * inputs[2]  # A = -exp(A_log)
+    dA_log = dA * w.A  # A = -exp(A_log)
     dout_proj = weight_gradient(piece.dout.flatten(0, 1), y.flatten(0, 1))
     del y, dy, dt, z, borders, inputs, given, kept
     dlow = torch.cat([ddt @ w.dt_proj, dB, dC], -1)
@@ -126,7 +130,7 @@ def _piece_backward(
         dx, before, w.conv, w.conv_bias, start.tail, piece.reset, True, into=dbefore
     )
     if dend.tail is not None and dend.tail.shape[1]:
-        dtail = _add_tail_gradient(dend.tail, before, start.tail, piece.reset, dbefore, dtail)
+        dtail = _add_tail_gradient(dend.tail, piece.reset, dbefore, dtail)
     del dx, before
     dnormed = dxz @ w.in_proj
     din_proj = weight_gradient(dxz.flatten(0, 1), normed.flatten(0, 1))
@@ -137,18 +141,14 @@ def _piece_backward(
     return Border(dtail, dstate), Weights(*(grad.float() for grad in grads))
 
 
-def _add_tail_gradient(
-    dnew: Tensor, before: Tensor, tail: Tensor | None, reset: Tensor | None, dbefore: Tensor, dtail: Tensor | None
-) -> Tensor | None:
+def _add_tail_gradient(dnew: Tensor, reset: Tensor | None, dbefore: Tensor, dtail: Tensor | None) -> Tensor | None:
     """Send the gradient of the tail that went out to the inputs in it: `dbefore`, in place, and the tail's gradient."""
     count = dnew.shape[1]
-    with torch.enable_grad():
-        last = before[:, -count:].detach().requires_grad_()
-        came = None if tail is None else tail.detach().requires_grad_()
-        new = new_tail(last, came, None if reset is None else reset[:, -count:], count)
-        wanted = [last] if came is None else [last, came]
-        dlast, *dcame = torch.autograd.grad(new, wanted, dnew.to(new.dtype), allow_unused=True)
-    dbefore[:, -count:] += dlast
-    if dcame and dcame[0] is not None and dtail is not None:
-        dtail = dtail + dcame[0]
+    dnew = dnew.to(dbefore.dtype)
+    if reset is not None:
+        dnew = dnew.masked_fill(hidden_inputs(reset, count)[:, :, None], 0.0)
+    known = min(count, dbefore.shape[1])
+    dbefore[:, -known:] += dnew[:, count - known :]
+    if known < count and dtail is not None:  # a piece shorter than the tail: some of it had come in
+        dtail = torch.cat([dtail[:, :known], dtail[:, known:] + dnew[:, : count - known]], 1)
     return dtail

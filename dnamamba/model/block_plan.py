@@ -1,7 +1,8 @@
 """What a planned block is made of: its weights, what it may keep for its backward, the pieces the backward works on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from importlib import import_module
 from typing import Any, Literal, NamedTuple
 
@@ -30,11 +31,41 @@ class Weights(NamedTuple):
     D: Tensor  # [D]
     out_proj: Tensor  # [d_model, D]
 
-    def cast(self, dtype: torch.dtype) -> "Weights":
-        """Matrices in the dtype of the matrix work, what goes into the scan in float32."""
-        matrices = {name: getattr(self, name).to(dtype) for name in ("in_proj", "x_proj", "dt_proj", "out_proj")}
-        scan = {name: getattr(self, name).float() for name in ("dt_bias", "A_log", "D")}
-        return self._replace(conv=self.conv.squeeze(1), **matrices, **scan)
+    def cast(self, dtype: torch.dtype) -> "CastWeights":
+        """As the kernels take them."""
+        return CastWeights(
+            self.norm, self.in_proj.to(dtype), self.conv.squeeze(1), self.conv_bias, self.x_proj.to(dtype),
+            self.dt_proj.to(dtype), self.dt_bias.float(), -self.A_log.float().exp(), self.D.float(),
+            self.out_proj.to(dtype),
+        )  # fmt: skip
+
+
+class CastWeights(NamedTuple):
+    """A block's parameters as the kernels take them: matrices in the dtype of their products, the scan's in float32."""
+
+    norm: Tensor  # [d_model]
+    in_proj: Tensor  # [2 D, d_model]
+    conv: Tensor  # [D, W]
+    conv_bias: Tensor  # [D]
+    x_proj: Tensor  # [rank + 2 N, D]
+    dt_proj: Tensor  # [D, rank]
+    dt_bias: Tensor  # [D]
+    A: Tensor  # [D, N]: -exp(A_log)
+    D: Tensor  # [D]
+    out_proj: Tensor  # [d_model, D]
+
+
+class CastOnce:
+    """The cast weights of a block while these do not change: from the first slice of a training step to its last."""
+
+    def __init__(self) -> None:
+        self._cast: dict[torch.dtype, CastWeights] = {}
+
+    def get(self, dtype: torch.dtype, make: Callable[[], CastWeights]) -> CastWeights:
+        """What `make` gave at the first call for this dtype of the matrices."""
+        if dtype not in self._cast:
+            self._cast[dtype] = make()
+        return self._cast[dtype]
 
 
 class Kept(NamedTuple):
@@ -79,10 +110,20 @@ class Plan(NamedTuple):
     dtype: torch.dtype  # of the matrix work
     eps: float
     recompute: Recompute
+    held: CastOnce | None = None
+
+    def cast(self, weights: Weights) -> CastWeights:
+        """The weights as the kernels take them, kept from call to call where they do not change between."""
+        return self._cast(weights) if self.held is None else self.held.get(self.dtype, lambda: self._cast(weights))
+
+    def _cast(self, weights: Weights) -> CastWeights:
+        w = weights.cast(self.dtype)
+        # The Triton scan reads A with the states outermost: so laid out once, it is not copied in every call.
+        return w._replace(A=w.A.t().contiguous().t()) if self.engine == "triton" else w
 
     def kernels(self, part: str) -> Any:
         """The engine's module of "norm", "conv" or "scan"."""
-        return import_module(f"dnamamba.kernels.{self.engine}_{part}")
+        return _module(self.engine, part)
 
     @property
     def keeps(self) -> tuple[str, ...]:
@@ -90,31 +131,31 @@ class Plan(NamedTuple):
         cheap = ("low", "borders") if self.engine == "triton" else ("low", "borders", "y")
         return {"none": Kept._fields, "cheap": cheap, "all": ()}[self.recompute]
 
-    def norm(self, x: Tensor, residual: Tensor | None, w: Weights) -> tuple[Tensor, Tensor]:
+    def norm(self, x: Tensor, residual: Tensor | None, w: CastWeights) -> tuple[Tensor, Tensor]:
         """The normed stream in the dtype of the matrix work, and the stream."""
         normed, total = self.kernels("norm").norm_forward(x, w.norm, residual, self.eps, self.dtype)
         return normed, x if residual is None else total
 
-    def branches(self, normed: Tensor, w: Weights) -> tuple[Tensor, Tensor]:
+    def branches(self, normed: Tensor, w: CastWeights) -> tuple[Tensor, Tensor]:
         """The convolution's input and the gate, by a product each: the scan reads a dense z faster than half a row."""
         to_x, to_z = w.in_proj.chunk(2)
         return normed @ to_x.t(), normed @ to_z.t()
 
-    def convolve(self, before: Tensor, w: Weights, tail: Tensor | None, reset: Tensor | None) -> Tensor:
+    def convolve(self, before: Tensor, w: CastWeights, tail: Tensor | None, reset: Tensor | None) -> Tensor:
         """x, the convolution's output."""
         x: Tensor = self.kernels("conv").conv_forward(before, w.conv, w.conv_bias, tail, reset, True)
         return x
 
-    def time_steps(self, low: Tensor, w: Weights) -> Tensor:
+    def time_steps(self, low: Tensor, w: CastWeights) -> Tensor:
         """dt before bias and softplus."""
         return low[..., : w.dt_proj.shape[1]] @ w.dt_proj.t()
 
-    def scan_inputs(self, kept: Kept, w: Weights, start: Tensor | None, reset: Tensor | None) -> tuple[Any, ...]:
+    def scan_inputs(self, kept: Kept, w: CastWeights, start: Tensor | None, reset: Tensor | None) -> tuple[Any, ...]:
         """The scan's arguments in its order."""
         assert kept.low is not None
-        rank, N = w.dt_proj.shape[1], w.A_log.shape[1]
+        rank, N = w.dt_proj.shape[1], w.A.shape[1]
         _, B, C = torch.split(kept.low, [rank, N, N], -1)
-        return kept.x, kept.dt, -w.A_log.exp(), B, C, w.D, kept.z, w.dt_bias, start, reset
+        return kept.x, kept.dt, w.A, B, C, w.D, kept.z, w.dt_bias, start, reset
 
     def borders_of(self, borders: Tensor, rows: slice, span: slice) -> Tensor:
         """Those of a piece that starts at a border."""
@@ -123,10 +164,20 @@ class Plan(NamedTuple):
         return borders[rows, first:last].contiguous()
 
 
+@cache
+def _module(engine: str, part: str) -> Any:
+    return import_module(f"dnamamba.kernels.{engine}_{part}")
+
+
 def split_batch(B: int, L: int, D: int) -> list[slice]:
     """The batch in groups of whole sequences that hold at most PIECE values, one sequence at least."""
     rows = max(1, PIECE // (L * D))
     return [slice(first, min(first + rows, B)) for first in range(0, B, rows)]
+
+
+def is_one_piece(B: int, L: int, D: int) -> bool:
+    """Whether neither is split."""
+    return B * L * D <= PIECE
 
 
 def split_length(L: int, D: int) -> list[slice]:

@@ -13,18 +13,29 @@ from torch.autograd.function import once_differentiable
 from dnamamba.kernels.causal_conv import FAST_WIDTH, new_tail
 from dnamamba.kernels.engines import FLOATS, choose
 from dnamamba.model.block_backward import run_backward
-from dnamamba.model.block_plan import Border, Kept, Plan, Recompute, Weights, by_hand, split_batch, split_length
+from dnamamba.model.block_plan import (
+    Border,
+    CastWeights,
+    Kept,
+    Plan,
+    Recompute,
+    Weights,
+    by_hand,
+    is_one_piece,
+    split_batch,
+    split_length,
+)
 from dnamamba.model.config import SELECTIVE
 from dnamamba.model.mixer import MambaMixer
 from dnamamba.model.relayed_block import RelayedBlock
 from dnamamba.model.state import LayerState
 
 if TYPE_CHECKING:
-    from dnamamba.model.block import Block
+    from dnamamba.model.block import Block, RMSNorm
 
 
 def _run(
-    plan: Plan, w: Weights, normed: Tensor, start: Border, reset: Tensor | None, cuts: list[int]
+    plan: Plan, w: CastWeights, normed: Tensor, start: Border, reset: Tensor | None, cuts: list[int]
 ) -> tuple[Tensor, list[Border], Kept]:
     """The block behind its norm: output, what follows each of `cuts` (the tail) and the end, what is kept."""
     taps = w.conv.shape[1]
@@ -47,10 +58,12 @@ def _run(
 
 
 def _run_in_pieces(
-    plan: Plan, w: Weights, normed: Tensor, start: Border, reset: Tensor | None
+    plan: Plan, w: CastWeights, normed: Tensor, start: Border, reset: Tensor | None
 ) -> tuple[Tensor, list[Border]]:
     """`_run` as the backward will repeat it: output, and what follows each span. Nothing but that is kept."""
     B, L, D = *normed.shape[:2], w.dt_proj.shape[0]
+    if is_one_piece(B, L, D):
+        return _run(plan, w, normed, start, reset, [])[:2]
     out = torch.empty(B, L, w.out_proj.shape[0], dtype=plan.dtype, device=normed.device)
     after = []
     for rows in split_batch(B, L, D):
@@ -69,7 +82,7 @@ class _PlannedBlock(torch.autograd.Function):
         ctx: Any, plan: Plan, x: Tensor, residual: Tensor | None, tail: Tensor | None, start: Tensor | None,
         reset: Tensor | None, *weights: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-        w = Weights(*weights).cast(plan.dtype)
+        w = plan.cast(Weights(*weights))
         with by_hand(x.device):
             normed, stream = plan.norm(x, residual, w)
             first = Border(None if tail is None else tail.to(plan.dtype), start)
@@ -130,22 +143,29 @@ def _matrix_dtype(x: Tensor, weight: Tensor) -> torch.dtype:
 def is_planned(block: "Block", x: Tensor, state: LayerState | None) -> bool:
     """Whether the plan covers this call; `Block.plain` takes the rest.
 
-    It covers training of the mixer "mamba" with all its selection, in float32, bfloat16 and float16 on a GPU or a CPU,
-    outside torch.compile, by unchanged modules.
+    It covers the mixer "mamba" with all its selection, in float32, bfloat16 and float16 on a GPU or a CPU, outside
+    torch.compile, by unchanged modules.
     """
     mixer = block.mixer
     if not isinstance(mixer, MambaMixer) or mixer.config.selective != SELECTIVE:
         return False
-    if not torch.is_grad_enabled() or torch.compiler.is_compiling() or x.device.type not in ("cuda", "cpu"):
+    if torch.compiler.is_compiling() or x.device.type not in ("cuda", "cpu") or not _plain_modules(block.norm, mixer):
         return False
     carried = () if state is None else (state.conv, state.ssm)
-    weight = mixer.in_proj.weight
+    weights = _weights_of(block.norm, mixer)
     return (
-        all(t.dtype in FLOATS for t in (x, *block.parameters(), *carried))
-        and (torch.is_autocast_enabled(x.device.type) or x.dtype == weight.dtype)
-        and mixer.conv1d.weight.shape[2] <= FAST_WIDTH
-        and _plain_modules(block.norm, mixer)
+        all(t.dtype in FLOATS for t in (x, *weights, *carried))
+        and (torch.is_autocast_enabled(x.device.type) or x.dtype == weights.in_proj.dtype)
+        and weights.conv.shape[2] <= FAST_WIDTH
     )
+
+
+def _weights_of(norm: "RMSNorm", mixer: MambaMixer) -> Weights:
+    assert mixer.conv1d.bias is not None
+    return Weights(
+        norm.weight, mixer.in_proj.weight, mixer.conv1d.weight, mixer.conv1d.bias, mixer.x_proj.weight,
+        mixer.dt_proj.weight, mixer.dt_proj.bias, mixer.A_log, mixer.D, mixer.out_proj.weight,
+    )  # fmt: skip
 
 
 def run_planned(
@@ -155,13 +175,11 @@ def run_planned(
     """`Block.forward`, which says what goes in and comes out, by the plan."""
     mixer = block.mixer
     assert isinstance(mixer, MambaMixer)
-    assert mixer.conv1d.bias is not None
-    weights = Weights(
-        block.norm.weight, mixer.in_proj.weight, mixer.conv1d.weight, mixer.conv1d.bias, mixer.x_proj.weight,
-        mixer.dt_proj.weight, mixer.dt_proj.bias, mixer.A_log, mixer.D, mixer.out_proj.weight,
-    )  # fmt: skip
+    weights = _weights_of(block.norm, mixer)
     engine = choose("block", None, x, residual, reset, *weights)
-    plan = Plan(engine, _matrix_dtype(x, weights.in_proj), block.norm.eps, recompute)
+    if not torch.is_grad_enabled():
+        recompute = "all"  # nothing is kept for a backward that does not come
+    plan = Plan(engine, _matrix_dtype(x, weights.in_proj), block.norm.eps, recompute, block.held)
     tail, start = (None, None) if state is None else (state.conv, state.ssm)
     inputs: tuple[Any, ...] = (x, residual, tail, start, reset, *weights)
     function: Any = _PlannedBlock

@@ -15,7 +15,7 @@ from dnamamba.kernels.causal_conv import new_tail
 from dnamamba.kernels.relay import Relay, hide_behind_resets, taken_over
 from dnamamba.kernels.scan_summary import ScanSummary, scan_summary
 from dnamamba.model.block_backward import run_backward
-from dnamamba.model.block_plan import Border, Kept, Plan, Weights, by_hand, split_batch, split_length
+from dnamamba.model.block_plan import Border, CastWeights, Kept, Plan, Weights, by_hand, split_batch, split_length
 
 
 class RelayedBlock(torch.autograd.Function):
@@ -28,7 +28,7 @@ class RelayedBlock(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
         if plan.recompute == "all":
             plan = plan._replace(recompute="cheap")
-        w = Weights(*weights).cast(plan.dtype)
+        w = plan.cast(Weights(*weights))
         taps = w.conv.shape[1]
         with by_hand(x.device):
             normed, stream = plan.norm(x, residual, w)
@@ -70,9 +70,9 @@ class RelayedBlock(torch.autograd.Function):
         if dout is None:
             dout = torch.zeros(stream.shape, dtype=plan.dtype, device=stream.device)
         with by_hand(stream.device):
-            cast = w.cast(plan.dtype)
+            cast = plan.cast(w)
             adjoint, summaries = _adjoint_summary(plan, cast, kept, stream, reset, starts, dout)
-            dafter = relay.return_state(adjoint, -cast.A_log.exp(), dstate, ctx.pieces)
+            dafter = relay.return_state(adjoint, cast.A, dstate, ctx.pieces)
             dtotal, copy, dstart, dweights = run_backward(
                 plan, w, kept, stream, starts, reset, dout, dstream, Border(None, dafter),
                 None if x_dtype == torch.float32 else x_dtype, summaries,
@@ -93,11 +93,10 @@ class RelayedBlock(torch.autograd.Function):
 
 
 def _adjoint_summary(
-    plan: Plan, w: Weights, kept: Kept, stream: Tensor, reset: Tensor | None, starts: list[Border], dout: Tensor
+    plan: Plan, w: CastWeights, kept: Kept, stream: Tensor, reset: Tensor | None, starts: list[Border], dout: Tensor
 ) -> tuple[ScanSummary, list[ScanSummary]]:
     """What the whole piece does to the gradient of the state after it; and its spans, in the order of the backward."""
-    (B, L), (D, rank), N = stream.shape[:2], w.dt_proj.shape, w.A_log.shape[1]
-    A = -w.A_log.exp()
+    (B, L), (D, rank), N = stream.shape[:2], w.dt_proj.shape, w.A.shape[1]
     groups, spans = [], []
     for rows in split_batch(B, L, D):
         total: ScanSummary | None = None
@@ -115,18 +114,18 @@ def _adjoint_summary(
                 dt = plan.time_steps(low, w)
             C = torch.split(low, [rank, N, N], -1)[2]
             one = scan_summary(
-                dout[at] @ w.out_proj, dt, A, C,
+                dout[at] @ w.out_proj, dt, w.A, C,
                 z=z, dt_bias=w.dt_bias, reset=hidden, adjoint=True, engine=plan.engine,
             )  # fmt: skip
             spans.append(one)
-            total = one if total is None else total.then(one, A)
+            total = one if total is None else total.then(one, w.A)
         assert total is not None
         groups.append(total)
     return ScanSummary(*(torch.cat(parts) for parts in zip(*(group[:3] for group in groups), strict=True))), spans
 
 
 def _add_last_inputs(
-    plan: Plan, w: Weights, stream: Tensor, dlast: Tensor, dtotal: Tensor, copy: Tensor | None, dweights: Weights
+    plan: Plan, w: CastWeights, stream: Tensor, dlast: Tensor, dtotal: Tensor, copy: Tensor | None, dweights: Weights
 ) -> Weights:
     """Add what a gradient of the convolution's last inputs brings: to the stream's, in place, and to the weights'."""
     last = slice(stream.shape[1] - dlast.shape[1], None)

@@ -7,6 +7,7 @@ before. What is kept for a slice at a border does not depend on the slice's leng
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -76,32 +77,33 @@ def sliced_step(
         raise ValueError(f"want a sequence and slices of 1 token or more, got {length} and {slice_length}")
     pieces = list(pairwise(slice_borders(length, slice_length)))
     told = _Progress(progress, length, pieces[-1][0])
-    borders = _sweep(model, cut, pieces[:-1], state, autocast, told)
     loss = torch.zeros((), device=model.device, dtype=torch.float64)
     count = torch.zeros((), device=model.device, dtype=torch.int64)
     final: ModelState | None = None
     handed: Tensor | None = None  # gradient of the state after the slice
-    for start, end in reversed(pieces):
-        leaf: Tensor | None = None
-        if borders:
-            border = borders.pop()
-            leaf = border.flat.requires_grad_()
-            before: ModelState | None = border.state()
-        else:
-            before = state
-        # The context ends before the backward, and with it the low-precision copies of the weights.
-        with torch.autocast(model.device.type, autocast or torch.bfloat16, enabled=autocast is not None):
-            part, targets, after = model.loss(cut(start, end), before)
-        whole = part * scale
-        if handed is not None:
-            whole = whole + torch.dot(_pack(after), handed)  # its gradient with respect to the state is `handed`
-        backward(whole)
-        final = after.detach() if final is None else final
-        loss += part.detach()
-        count += targets
-        handed = None if leaf is None else leaf.grad
-        told.computed(end - start)
-        del part, whole, after, before, leaf
+    with model.backbone.holding_weights() if len(pieces) > 1 else nullcontext():
+        borders = _sweep(model, cut, pieces[:-1], state, autocast, told)
+        for start, end in reversed(pieces):
+            leaf: Tensor | None = None
+            if borders:
+                border = borders.pop()
+                leaf = border.flat.requires_grad_()
+                before: ModelState | None = border.state()
+            else:
+                before = state
+            # The context ends before the backward, and with it the low-precision copies of the weights.
+            with torch.autocast(model.device.type, autocast or torch.bfloat16, enabled=autocast is not None):
+                part, targets, after = model.loss(cut(start, end), before)
+            whole = part * scale
+            if handed is not None:
+                whole = whole + torch.dot(_pack(after), handed)  # its gradient with respect to the state is `handed`
+            backward(whole)
+            final = after.detach() if final is None else final
+            loss += part.detach()
+            count += targets
+            handed = None if leaf is None else leaf.grad
+            told.computed(end - start)
+            del part, whole, after, before, leaf
     assert final is not None
     return loss, count, final
 
