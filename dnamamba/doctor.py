@@ -1,6 +1,5 @@
-"""What this machine can run: versions, device, C compiler, and a numeric self-test of every kernel engine."""
+"""What this machine can run: packages, device, C compiler, and a numeric self-test of every kernel engine."""
 
-import importlib.metadata
 import os
 import platform
 import time
@@ -11,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dnamamba import __version__
+from dnamamba.installed import Package, required_packages
 from dnamamba.kernels import (
     causal_conv1d,
     causal_conv1d_step,
@@ -23,7 +24,6 @@ from dnamamba.kernels import (
 from dnamamba.kernels.engines import find_c_compiler
 from dnamamba.kernels.scan_summary import scan_summary
 
-PACKAGES = ("dnamamba", "torch", "triton", "numpy", "numba", "lightning", "zarr", "safetensors")
 LIMIT = 1e-4
 """Largest relative error of a value or gradient, float32 inputs; rounding alone leaves about 1e-6."""
 
@@ -57,7 +57,9 @@ class Check:
 class Report:
     """What `dnamamba doctor` found."""
 
-    versions: dict[str, str]
+    version: str
+    """Of dnamamba."""
+    packages: list[Package]
     machine: dict[str, str]
     runs_on: dict[str, str]
     """Kernel engine by device."""
@@ -65,12 +67,21 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        return all(check.ok for check in self.checks)
+        return all(check.ok for check in self.checks) and not self.unfit
+
+    @property
+    def unfit(self) -> list[Package]:
+        """Packages that are not here in a version that works; those of optional parts may be missing."""
+        return [one for one in self.packages if not one.fits and (one.extra is None or one.version is not None)]
 
     def text(self) -> str:
         """The report for a terminal, ending with what to do about each failure."""
-        lines = ["versions"]
-        lines += [f"  {name:<12} {version}" for name, version in self.versions.items()]
+        lines = ["versions", f"  {'dnamamba':<14} {self.version}"]
+        lines += [f"  {one.name:<14} {one.told}" for one in self.packages if one.extra is None]
+        if not self.packages:
+            lines.append("  (dnamamba is not installed here: what it asks for is not known)")
+        optional = [one for one in self.packages if one.extra is not None]
+        lines += ["optional parts"] * bool(optional) + [f"  {one.name:<14} {one.told}" for one in optional]
         lines += ["machine"] + [f"  {name:<12} {value}" for name, value in self.machine.items()]
         lines += ["what runs where"] + [f"  {device:<12} {engine}" for device, engine in self.runs_on.items()]
         lines.append(f"self-test (relative error against float64, at most {LIMIT:.0e})")
@@ -80,7 +91,10 @@ class Report:
             lines.append(f"  {check.name:<16} {check.engine:<10} {verdict:<7} {detail}")
         failed = dict.fromkeys(check.engine for check in self.checks if not check.ok)
         lines += [f"to do: {engine}: {_REMEDY[engine]}" for engine in failed]
-        lines.append("all kernels work" if self.ok else f"{sum(not c.ok for c in self.checks)} kernel checks failed")
+        lines += [f"to do: pip install '{one.name}{one.wanted}'" for one in self.unfit]
+        wrong = [f"{sum(not c.ok for c in self.checks)} kernel checks failed"] * bool(failed)
+        wrong += [f"{len(self.unfit)} packages do not fit"] * bool(self.unfit)
+        lines.append("; ".join(wrong) or "all kernels work")
         return "\n".join(lines)
 
 
@@ -148,13 +162,6 @@ def _check(case: Case, engine: str, device: str) -> Check:
     return Check(name, engine, worst, seconds)
 
 
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
-
-
 def _machine() -> dict[str, str]:
     machine = {
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
@@ -192,7 +199,6 @@ def examine() -> Report:
     if torch.cuda.is_available():
         engines.append(("triton", "cuda"))
         runs_on = {"cuda": "triton"} | runs_on
-    versions = {package: _version(package) for package in PACKAGES}
     machine = _machine() | {"kernel cache": _kernel_cache()}
     checks = [_check(case, engine, device) for engine, device in engines for case in _cases()]
-    return Report(versions, machine, runs_on, checks)
+    return Report(__version__, required_packages(), machine, runs_on, checks)

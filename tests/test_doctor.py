@@ -1,5 +1,6 @@
 """dnamamba doctor: every engine is checked, a failure is told with its remedy and exit code 1."""
 
+import importlib.metadata
 import subprocess
 import sys
 
@@ -21,7 +22,11 @@ def test_healthy_machine():
     assert report.ok, report.text()
     engines = {"reference", "cpu"} | ({"triton"} if torch.cuda.is_available() else set())
     assert {(c.name, c.engine) for c in report.checks} == {(name, engine) for name in KERNELS for engine in engines}
-    assert report.versions["torch"] == torch.__version__
+    here = {one.name: one for one in report.packages}
+    assert here["torch"].version == torch.__version__
+    assert {"zarr", "isal", "pysam", "matplotlib"} <= here.keys()
+    assert not {"pytest", "mypy", "atheris"} & here.keys(), "what developers need is no user's concern"
+    assert here["distributed"].extra == "cluster"
     assert report.text().endswith("all kernels work")
 
 
@@ -76,3 +81,47 @@ def test_missing_c_compiler_is_told(monkeypatch):
         engines.require_c_compiler()
     assert "none (Triton needs one" in doctor.examine().text()
     engines.require_c_compiler.cache_clear()
+
+
+def _metadata(monkeypatch, versions):
+    """A dnamamba that asks for three packages, and what is installed of them."""
+    lines = ["wanted>=2.0,<3", "windows-only; platform_system == 'Plan9'", 'distributed>=2025.1; extra == "cluster"']
+
+    def version(name):
+        if versions.get(name) is None:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return versions[name]
+
+    monkeypatch.setattr(importlib.metadata, "requires", lambda name: lines)
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    monkeypatch.setattr(doctor, "_cases", lambda: iter(()))
+    return doctor.examine()
+
+
+def test_packages_that_do_not_fit_fail_with_a_remedy(monkeypatch):
+    for found, told in ((None, "not installed, wanted <3,>=2.0"), ("1.9", "1.9, wanted <3,>=2.0")):
+        report = _metadata(monkeypatch, {"wanted": found})
+        assert not report.ok
+        assert f"wanted         {told}" in report.text()
+        assert "to do: pip install 'wanted<3,>=2.0'" in report.text()
+        assert report.text().endswith("1 packages do not fit")
+
+
+def test_optional_parts_may_be_missing_but_not_be_too_old(monkeypatch):
+    report = _metadata(monkeypatch, {"wanted": "2.5.1+local"})
+    assert report.ok
+    assert (
+        "distributed    not installed; pip install 'dnamamba[cluster]' for genome ingest --scheduler" in report.text()
+    )
+    assert "windows-only" not in report.text()
+    assert not _metadata(monkeypatch, {"wanted": "2.5", "distributed": "2024.1"}).ok
+
+
+def test_a_checkout_that_is_not_installed_says_so(monkeypatch):
+    def none(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "requires", none)
+    report = doctor.examine()
+    assert report.ok
+    assert "not installed here" in report.text()
