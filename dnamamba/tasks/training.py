@@ -21,6 +21,8 @@ from dnamamba.training import restore_moments
 
 CHECK_SEED = 2**20
 """Added to the seed for samples that training never sees."""
+CHECK_TOKENS = 2**18
+"""Tokens that a look takes at a time."""
 FAR_SAMPLES = 64
 """Samples of a look at the stop length."""
 CHECKPOINT_SECONDS = 60.0
@@ -135,7 +137,7 @@ class TaskTraining:
         """Mean loss, share of right answers, and share of samples with all of them right."""
         parts = []
         samples = torch.arange(self.settings.check_samples, device=self._samples.device)
-        for part in torch.split(samples, self.settings.batch):
+        for part in torch.split(samples, max(1, CHECK_TOKENS // self.settings.length)):
             loss, right = self._loss_of(self.settings.seed + CHECK_SEED, part)
             parts.append(torch.stack([loss, right.float().mean(), right.all(1).float().mean()]).double() * len(part))
         loss, accuracy, whole = (torch.stack(parts).sum(0) / len(samples)).tolist()
