@@ -5,7 +5,7 @@ A record belongs to a region when its POS lies in it: of regions that do not ove
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -13,6 +13,7 @@ from dnamamba.errors import InputError
 from dnamamba.pipelines.contig_kinds import CLASSES, contig_kind
 from dnamamba.pipelines.ingest_source import name_fits
 from dnamamba.pipelines.regions import Region, parse_region
+from dnamamba.pipelines.variant_files import VariantFile, VariantRecord
 
 Resolve = Callable[[str], str | None]
 
@@ -48,6 +49,13 @@ class VariantChoice:
         at = bisect_right(starts, pos - 1) - 1
         return not starts or (at >= 0 and pos - 1 < ends[at])
 
+    def pieces(self, chroms: Iterable[str]) -> list[tuple[str, int, int]] | None:
+        """The wanted bases of contigs of a file, in its order; None where contigs are wanted whole."""
+        if self._merged is None:
+            return None
+        found = ((chrom, self._intervals(chrom) or ([], [])) for chrom in chroms)
+        return [(chrom, start, end) for chrom, both in found for start, end in zip(*both, strict=True)]
+
     def _intervals(self, chrom: str) -> tuple[list[int], list[int]] | None:
         """None: the contig is not wanted; no intervals: all of it is."""
         contig = self._resolve(chrom)
@@ -59,6 +67,24 @@ class VariantChoice:
         if contig is None or contig not in self._merged:
             return None
         return [start for start, _ in self._merged[contig]], [end for _, end in self._merged[contig]]
+
+
+def wanted_records(file: VariantFile, choice: VariantChoice | None) -> Iterator[VariantRecord]:
+    """The records of a file that are wanted, in its order. Regions of a file with an index are read by it.
+
+    Raises:
+        InputError: as `VariantFile.records`.
+    """
+    if choice is None:
+        yield from file.records()
+        return
+    names = file.index()
+    pieces = None if names is None else choice.pieces(names)
+    if pieces is None:
+        yield from (record for record in file.records() if choice(record.chrom, record.pos))
+        return
+    for piece in pieces:
+        yield from file.fetch(*piece)
 
 
 def merge(regions: Iterable[Region]) -> dict[str, list[tuple[int, int]]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dnamamba.errors import InputError
-from dnamamba.pipelines.compression import ByteStream, DamagedStream, path_label
+from dnamamba.pipelines.compression import ByteStream, DamagedStream, is_bgzip, path_label
 from dnamamba.pipelines.signatures import foreign_format
 
 _BCF, _VCF, _BOM = b"BCF\x02", b"##fileformat=VCF", b"\xef\xbb\xbf"
@@ -67,6 +67,7 @@ class VariantFile:
         self.form: Literal["vcf", "tsv"] = "vcf"
         self._number = 0  # of the record that was read last
         try:
+            self._indexable = is_bgzip(self._stream.head())
             self._lines = self._first_lines(path)
             self._read_header()
         except BaseException:
@@ -90,6 +91,40 @@ class VariantFile:
             self._number += 1
             yield self._vcf_record(line) if self.form == "vcf" else self._tsv_record(line)
 
+    def index(self) -> list[str] | None:
+        """Contigs of the tabix or CSI index beside a VCF; None where there is none, or no file that has one."""
+        with self._tabix() as tabix:
+            return None if tabix is None else list(tabix.contigs)
+
+    def fetch(self, contig: str, start: int, end: int) -> Iterator[VariantRecord]:
+        """The records whose POS is one of the bases [start, end), 0-based, by the index.
+
+        Raises:
+            InputError: as `records`.
+        """
+        with self._tabix() as tabix:
+            for line in tabix.fetch(contig, start, end, parser=None):
+                self._number += 1
+                record = self._vcf_record(line.encode("latin-1"))
+                if start < record.pos <= end:  # not those that only reach into it
+                    yield record
+
+    @contextmanager
+    def _tabix(self) -> Iterator[Any]:
+        beside = next((f"{self.label}{end}" for end in (".tbi", ".csi") if os.path.isfile(f"{self.label}{end}")), None)
+        if beside is None or not self._indexable:
+            yield None
+            return
+        import pysam
+
+        try:
+            with quiet_htslib(), pysam.TabixFile(self.label, index=beside, encoding="latin-1") as tabix:
+                yield tabix
+        except (OSError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{beside}: {self.label} cannot be read by it ({error}); make the index anew") from None
+
     def where(self) -> str:
         """The record that was read last, for messages."""
         return f"{self.label}, record {self._number:,}"
@@ -112,6 +147,7 @@ class VariantFile:
         while len(first) < 512 and (more := next(chunks, b"")):
             first += more
         if first.startswith(_BCF):
+            self._indexable = False  # its index is of another kind
             return self._bcf_lines(path, first, chunks)
         first = first.removeprefix(_BOM)
         if not first.strip():

@@ -14,6 +14,8 @@ from scoring_cases import made_sequence, write_fasta
 
 from dnamamba.cli import cli
 from dnamamba.model_directory import load, save
+from dnamamba.pipelines.reference import open_reference
+from dnamamba.pipelines.variants import Variant
 from dnamamba.scoring.scorer import VariantScorer
 
 COMMON = ("--context", "128", "--horizon", "16", "--device", "cpu")
@@ -86,6 +88,26 @@ def test_calibrated_scores(case, tmp_path):
     assert (tmp_path / "a.tsv").read_bytes() == (tmp_path / "b.tsv").read_bytes()
     other = ("score", case / "model", case / "in.vcf", "--reference", case / "g.fa", "--context", "64")
     assert "calibrate anew" in str(_run(*other, "--calibration", kept, fails=True).exception)
+
+
+def test_haplotypes_of_a_phased_file(case, tmp_path):
+    genome = open_reference(case / "g.fa").fetch("chr1", 0, 900).tobytes().decode()
+    places = ((300, "0|1"), (310, "1|1"), (400, "0|1"))
+    alts = {pos: "ACGT"[("ACGT".index(genome[pos - 1]) + 1) % 4] for pos, _ in places}
+    lines = [f"1\t{pos}\t.\t{genome[pos - 1]}\t{alts[pos]}\t.\t.\t.\tGT\t{gt}" for pos, gt in places]
+    head = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tS\n"
+    (tmp_path / "p.vcf").write_text(head + "\n".join(lines) + "\n")
+    where = ("score", case / "model", tmp_path / "p.vcf", "--reference", case / "g.fa", *COMMON, "--phased")
+    answer = _run(*where, "--out", tmp_path / "p.tsv")
+    assert "3 haplotype blocks" in answer.stderr
+    frame = pd.read_csv(tmp_path / "p.tsv", sep="\t").set_index(["start", "haplotype"])
+    scorer = VariantScorer(load(case / "model"), case / "g.fa", context=128, horizon=16)
+    pair = [Variant("chr1", pos, ".", genome[pos - 1], alts[pos]) for pos in (300, 310)]
+    assert frame.loc[(300, 2), "score"] == pytest.approx(scorer.score_haplotype(pair).score, abs=1e-4)
+    singles = [s.score for s in scorer.score_many(pair)]
+    assert frame.loc[(300, 2), "alone"] == pytest.approx(sum(singles), abs=1e-4)
+    assert frame.loc[(310, 1), "score"] == pytest.approx(singles[1], abs=1e-4)
+    assert abs(frame.loc[(300, 2), "score"] - sum(singles)) > 1e-3  # what they do together
 
 
 def test_tables_in_python(case):

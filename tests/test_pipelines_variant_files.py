@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dnamamba.errors import InputError
 from dnamamba.pipelines.bgzip import BgzipWriter
 from dnamamba.pipelines.regions import Region
-from dnamamba.pipelines.variant_choice import VariantChoice, choose_regions, merge
+from dnamamba.pipelines.variant_choice import VariantChoice, choose_regions, merge, wanted_records
 from dnamamba.pipelines.variant_files import VariantFile
 
 HEADER = (
@@ -178,6 +178,26 @@ def test_choice_is_the_plain_one(pairs):
     for pos in range(45):
         assert choice("1", pos) == any(r.start <= pos - 1 < r.end for r in regions)
     assert all(a[1] < b[0] for i in merge(regions).values() for a, b in pairwise(i))
+
+
+@given(st.lists(st.tuples(st.sampled_from(["chr1", "chr2"]), st.integers(0, 60), st.integers(1, 30)), max_size=5))
+def test_an_index_gives_what_reading_through_gives(tmp_path_factory, pairs):
+    path = tmp_path_factory.mktemp("indexed") / "x.vcf.gz"
+    rows = [f"{name}\t{pos}\tr\u00e9\t{'ACGTA' * 3}\tA\t.\t.\t.\tGT\t0\n" for name in "12" for pos in range(1, 80, 3)]
+    with path.open("wb") as file, BgzipWriter(file) as packed:
+        packed.write((HEADER + "".join(rows)).encode())
+    choice = VariantChoice(_resolve, [Region(name, a, a + b) for name, a, b in pairs], ("chrUn*",))
+    with VariantFile(path) as file:
+        assert file.index() is None
+        through = [(r.chrom, r.pos, r.line) for r in wanted_records(file, choice)]
+    assert len(through) == sum(choice(name, pos) for name in "12" for pos in range(1, 80, 3))
+    pysam.tabix_index(str(path), preset="vcf", force=True)
+    with VariantFile(path) as file:
+        assert file.index() == ["1", "2"]
+        assert [(r.chrom, r.pos, r.line) for r in wanted_records(file, choice)] == through
+    (path.parent / "x.vcf.gz.tbi").write_bytes(b"no index")
+    with VariantFile(path) as file, pytest.raises(InputError, match=r"x\.vcf\.gz\.tbi: .* cannot be read by it"):
+        list(wanted_records(file, choice))
 
 
 def test_regions_bed_and_excluded_contigs(tmp_path):

@@ -8,10 +8,13 @@ import os
 import signal
 import sys
 import tracemalloc
+from contextlib import suppress
 
 import pyarrow.parquet as pq
 import pysam
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from stub_scorer import ABOUT, REFERENCE, score_many, stub_score
 
 from dnamamba import __version__
@@ -194,6 +197,8 @@ def test_foreign_contigs_are_an_error_that_names_both_sides(tmp_path, monkeypatc
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(handle))
         with pytest.raises(InputError, match=message):
             _score("-", tmp_path / "out.vcf")
+    with pytest.raises(InputError, match=message):  # and not an empty file
+        _score(path, tmp_path / "out.vcf", choice=VariantChoice(REFERENCE.resolve, [Region("chr1", 0, 9)], ()))
     assert not (tmp_path / "out.vcf").exists()
 
 
@@ -221,7 +226,7 @@ def test_frames(vcf):
     assert table.num_rows == 9
     frame = table.to_pandas()
     assert frame.score.isna().sum() == 5
-    assert score_table(score_many, REFERENCE, vcf, choice=lambda *_: False).num_rows == 0
+    assert score_table(score_many, REFERENCE, vcf, choice=VariantChoice(REFERENCE.resolve, [], ())).num_rows == 0
 
 
 def test_text_that_is_no_utf8_is_kept_in_a_vcf_and_replaced_in_tables(tmp_path):
@@ -249,6 +254,19 @@ def test_memory_does_not_depend_on_the_number_of_variants(tmp_path):
     peak(500)  # what is loaded once
     few, many = peak(500), peak(5000)
     assert many < few + 1_200_000, "a piece of the file and of the journal, not its records"
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_a_damaged_file_is_scored_or_an_input_error(tmp_path_factory, data):
+    text = bytearray((HEADER + "".join(f"{line}\n" for line in RECORDS)).encode())
+    for _ in range(data.draw(st.integers(1, 5))):
+        at = data.draw(st.integers(0, len(text) - 1))
+        text[at : at + data.draw(st.integers(0, 9))] = data.draw(st.binary(max_size=4))
+    path = tmp_path_factory.mktemp("damaged") / "in.vcf"
+    path.write_bytes(text)
+    with suppress(InputError):
+        _score(path, path.with_suffix(".out.vcf"))
 
 
 # Killed and gone on with

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from dnamamba import __version__
 from dnamamba.errors import InputError
 from dnamamba.files import write_whole
-from dnamamba.pipelines.variant_choice import VariantChoice
+from dnamamba.pipelines.variant_choice import VariantChoice, wanted_records
 from dnamamba.pipelines.variant_files import VariantFile, VariantRecord, stands_alone
 from dnamamba.pipelines.variants import UNKNOWN_CONTIG, Variant
 from dnamamba.scoring.journal import Journal
@@ -110,7 +110,7 @@ def score_file(
         counts.resumed = journal.count if journal is not None else 0
         form = output_format(out, form, file.form)
         with open_output(out, form, file, reference.contigs.items(), _in_one_line(about)) as output:
-            feed = Feed(file.records(), choice)
+            feed = Feed(wanted_records(file, choice))
             for record, results in feed.joined(_scores(feed, score_many, journal)):
                 counts.add(results)
                 output.write(record, results)
@@ -133,8 +133,8 @@ def _journal(out: str, about: About, resume: bool, window: int) -> Any:
 class Feed:
     """The wanted records, their alleles as variants, and the results joined to the records again."""
 
-    def __init__(self, records: Iterator[VariantRecord], choice: VariantChoice | None) -> None:
-        self._records, self._choice = records, choice
+    def __init__(self, records: Iterator[VariantRecord]) -> None:
+        self._records = records
         self._waiting: deque[VariantRecord] = deque()
         self.contigs: dict[str, None] = {}
         """Contigs met so far, under the file's names."""
@@ -142,8 +142,6 @@ class Feed:
     def variants(self) -> Iterator[Variant]:
         """As many as the scorer asks for; their records wait here until the results come."""
         for record in self._records:
-            if self._choice is not None and not self._choice(record.chrom, record.pos):
-                continue
             self.contigs[record.chrom] = None
             self._waiting.append(record)
             for alt in record.alleles:
@@ -186,10 +184,12 @@ def survey(path: str | os.PathLike[str], reference: ReferenceNames, choice: Vari
     """
     alleles, contigs = 0, dict[str, None]()
     with VariantFile(path) as file:
-        for record in file.records():
+        for record in wanted_records(file, choice):
             contigs[record.chrom] = None
-            if choice is None or choice(record.chrom, record.pos):
-                alleles += len(record.alleles)
+            alleles += len(record.alleles)
+    with VariantFile(path) as file:
+        if not contigs:  # nothing is wanted: the regions are empty, or the names are foreign
+            contigs = dict.fromkeys(file.index() or (record.chrom for record in file.records()))
         if contigs and not any(reference.resolve(name) for name in contigs):
             raise _foreign_names(file.label, contigs, reference)
     return alleles
@@ -245,5 +245,5 @@ def score_table(
     if stands_alone(variants):
         survey(variants, reference, choice)
     with VariantFile(variants) as file:
-        feed = Feed(file.records(), choice)
+        feed = Feed(wanted_records(file, choice))
         return arrow_table(score_many(feed.variants()))

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from dnamamba.pipelines.variant_choice import VariantChoice
+from dnamamba.pipelines.variant_choice import VariantChoice, wanted_records
 from dnamamba.pipelines.variant_files import VariantFile, stands_alone
 from dnamamba.scoring.files import About, Counts, Feed, Progress, ReferenceNames, survey, write_metadata
 from dnamamba.scoring.phased import COLUMNS, Block, Blocks, Scorer, check_samples, score_blocks
@@ -60,7 +60,7 @@ def _cut(
     progress: Progress | None,
     total: int | None,
 ) -> Iterator[Block]:
-    feed = Feed(file.records(), choice)
+    feed = Feed(wanted_records(file, choice))
     for record, scores in feed.joined(scorer.score_many(feed.variants())):
         counts.add(scores)
         yield from blocks.add(record, scores)

@@ -28,6 +28,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--context", default="16k")
     parser.add_argument("--horizon", default="512")
+    parser.add_argument("--only", default="", help="files with this in their names")
     parser.add_argument("--jobs", type=int, default=1)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -35,7 +36,7 @@ def main() -> int:
     aliases.write_text("# refseq\tucsc\nNC_012920.1\tchrM\n")
     print("| file | alleles | scored | skipped | as pysam counts | seconds |\n|---|---|---|---|---|---|")
     wrong = 0
-    for name, fasta in PAIRS.items():
+    for name, fasta in ((name, fasta) for name, fasta in PAIRS.items() if arguments.only in name):
         plan = ScorerPlan(
             model=arguments.model,
             reference=str(arguments.data / fasta),
