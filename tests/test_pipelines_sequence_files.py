@@ -9,6 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 import pysam
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from twobit_writer import twobit_bytes
 
 from dnamamba.errors import InputError
@@ -114,6 +116,24 @@ def test_refused_in_one_line_that_names_the_file(case, write):
         _records(path)
     assert str(path) in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+@given(
+    st.one_of(st.binary(max_size=60), st.text("@+>ACGTN!\n\r ;-1", max_size=60).map(str.encode)),
+    st.sampled_from([b"", b"@", b"@r\nAC\n+\n!!\n", b">a\nAC\n"]),
+)
+def test_whatever_comes_is_read_or_refused_in_one_line(data, start):
+    stream, refusal = SimpleNamespace(buffer=io.BytesIO(start + data)), "standard input: "
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdin", stream)
+        try:
+            for name, _, letters in _records("-"):
+                assert "\n" not in name
+                assert not letters.translate(None, b"ACGTNRYSWKMBDHVacgtnryswkmbdhv")
+        except InputError as error:
+            refusal = str(error)
+    assert "\n" not in refusal
+    assert refusal.startswith("standard input: ")
 
 
 def test_a_folder_or_nothing_is_refused(tmp_path):

@@ -1,6 +1,6 @@
 """Bases a second of `dnamamba classify`, file to table, beside the model's bare forward rate in the same run.
 
-    python tests/benchmarks/bench_classify.py [--model 128x12] [--device auto] [--seconds 3] [--json F]
+    python tests/benchmarks/bench_classify.py [--model 128x12] [--device auto] [--seconds 0.4] [--json F]
 
 Five classes, random weights, random letters, written to a file first: reads of 150 bases (FASTQ), sequences of 10,000
 (FASTA), one contig (2bit). Reading the file, both strands, posterior, likelihood and the table (TSV) are in the time.
@@ -83,7 +83,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="128x12", help="width x blocks")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
-    parser.add_argument("--seconds", type=float, default=1.5, help="of each run at the limit, about")
+    parser.add_argument("--seconds", type=float, default=0.4, help="of each run at the limit, about")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     width, blocks = map(int, arguments.model.split("x"))
