@@ -78,6 +78,7 @@ def test_the_table_is_that_of_python(directory, files):
     np.testing.assert_allclose(probabilities.sum(1), 1)
     assert list(python["call"]) == [CLASSES[i] for i in probabilities.argmax(1)]
     assert "9 sequences, 972 bases" in answer.stderr
+    assert "2 letters that are no nucleotide code were read as N" in answer.stderr
     assert ".writing" not in " ".join(_names(files))
 
 

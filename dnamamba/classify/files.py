@@ -46,7 +46,7 @@ def classify_files(
     model = classifier.model
     plan = BatchPlan.of(model.lm.config, model.device, options.batch_bases)
     cutter = PieceCutter(classifier.alphabet, plan.bases, options.window, progress)
-    failures, tally, judging = Failures(note), Tally(), options.judging(classifier)
+    failures, tally, judging = Failures(note), Tally(windows), options.judging(classifier)
     pieces = pieces_of_files(paths, cutter, options, failures)
     judge = Judge(classifier, judging, plan)
     began = time.monotonic()
@@ -88,9 +88,10 @@ def _table_form(form: str | None) -> Format | None:
 class Tally:
     """Counts what goes by, for the summary."""
 
-    def __init__(self) -> None:
+    def __init__(self, windows: bool) -> None:
+        self._windows = windows
         self.pieces = self.open = self.short = self.unlike = self.unknown = 0
-        self._first_short = self._last_sequence = ""
+        self._first_short = ""
 
     def watch(self, verdicts: Iterator[Verdict], min_confidence: float) -> Iterator[Verdict]:
         """The same verdicts."""
@@ -100,7 +101,8 @@ class Tally:
                 continue
             self.pieces += 1
             self.unlike += verdict.unlike
-            self.unknown += verdict.unknown
+            if not self._windows:  # a window's count is of the sequence up to there
+                self.unknown += verdict.unknown
             if verdict.probabilities is None:
                 self._first_short = self._first_short or f"{verdict.name}, {verdict.length:,} bases"
                 self.short += 1
@@ -114,5 +116,7 @@ class Tally:
             yield f"{self.short:,} left open, {why} (the first: {self._first_short})"
         if self.open:
             yield f"{self.open:,} left open below a probability of {min_confidence:g}"
+        if self.unknown:
+            yield f"{self.unknown:,} letters that are no nucleotide code were read as N"
         if self.unlike:
             yield f"{self.unlike:,} unlike all classes by their likelihood: probably of none of them"
