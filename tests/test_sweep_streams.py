@@ -62,6 +62,21 @@ def test_every_target_has_the_loss_of_its_own_window(batch_tokens, corpus):
     assert all((np.isnan(one) == np.isnan(seen[0])).all() for one in seen)  # the same bases count everywhere
 
 
+def test_memory_follows_the_batch_and_not_the_context(corpus, monkeypatch):
+    model = random_model(d_model=16, n_layers=1)
+    targets = choose_targets(corpus, (64, 4096, None), DNA, targets=16 * BLOCK)
+    sizes, forward = [], model.backbone.forward
+
+    def spy(tokens, state=None, reset=None):
+        sizes.append(tokens.numel())
+        return forward(tokens, state, reset)
+
+    monkeypatch.setattr(model.backbone, "forward", spy)
+    for context in targets.contexts:
+        context_losses(model, corpus, targets, context, batch_tokens=512)
+    assert max(sizes) == 512
+
+
 def test_a_region_costs_five_times_its_bases_at_most(corpus):
     targets = choose_targets(corpus, (64, 512), DNA, targets=10**6)
     bases = corpus.splits.bases("test")
