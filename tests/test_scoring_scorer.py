@@ -61,6 +61,22 @@ def test_equals_two_whole_windows(model, reference, variants, context, early_sto
     assert scored > 50
 
 
+@pytest.mark.parametrize("context", [128, "full"])
+def test_both_ends_of_a_contig_that_fills_the_grid(model, tmp_path, context):
+    """256 bases: what stands behind the last one starts where no segment and no kept state begins any more."""
+    sequence = made_sequence(256, seed=9, odd="")
+    reference = open_reference(write_fasta(tmp_path / "g.fa", c1=sequence))
+    variants = [v for v in made_variants(sequence, 0, seed=0) if v.id != "long"]
+    scorer = VariantScorer(model, reference, context=context, horizon=100)
+    for horizon in (100, 0):
+        scorer.horizon = horizon
+        for variant, ours in zip(variants, scorer.score_many(variants), strict=True):
+            length = None if context == "full" else context
+            forward, reverse = naive_scores(model, reference, [variant], length, horizon)
+            assert ours.forward == pytest.approx(forward.total, abs=CLOSE), variant.id
+            assert ours.reverse == pytest.approx(reverse.total, abs=CLOSE), variant.id
+
+
 def test_context_seen_is_between_half_and_whole(model, reference, variants):
     scorer = VariantScorer(model, reference, context=256, horizon=8, strands="forward")
     for score in scorer.score_many(variants):

@@ -1,6 +1,6 @@
 """Many forks run on together: each a row that starts from a state of the stream and reads prefix, alleles, horizon.
 
-A row starts at the place on the grid at or before its fork, so that up to 63 reference bases are read again; a state at
+A row starts at the place on the grid at or before its fork, so that up to 64 reference bases are read again; a state at
 every base would be 4,000 times the bytes of the base. A pass takes rows of any length, and a row's state does not move
 past its end. Where a fork may end early, its row is cut where the reference's own state is kept, and the two compared.
 """
@@ -71,6 +71,12 @@ class Row:
     """Mean of the absolute differences over the last piece, nats a base."""
 
 
+def start_cell(fork: Fork, start: int) -> int:
+    """The place on the grid of the stream from base `start` on where the fork's row starts: at or before the base that
+    it shares last with the stream, so that the stream has been there even where the fork follows the contig's end."""
+    return max(fork.start - start - 1, 0) // GRID
+
+
 def check_cells(fork: Fork, start: int) -> list[int]:
     """Places on the stream's grid where the fork may be compared with the reference, rising.
 
@@ -89,7 +95,7 @@ def check_cells(fork: Fork, start: int) -> list[int]:
 def plan_pieces(fork: Fork, start: int, early_stop: bool) -> tuple[list[int], dict[int, int]]:
     """`cuts` and `checks` of the row that reads a fork of the stream that starts at base `start`."""
     after = fork.end - start + 1
-    n = (fork.start - start) % GRID + len(fork.tokens) + fork.horizon
+    n = fork.start - start - start_cell(fork, start) * GRID + len(fork.tokens) + fork.horizon
     moved = n + 1 - fork.horizon - after  # from an input of the stream to the row's own count of tokens read
     checks = {moved + cell * GRID: cell for cell in check_cells(fork, start)} if early_stop else {}
     cuts: list[int] = []
@@ -100,8 +106,7 @@ def plan_pieces(fork: Fork, start: int, early_stop: bool) -> tuple[list[int], di
 
 def make_row(fork: Fork, start: int, track: Track, cuts: list[int], checks: dict[int, int]) -> Row:
     """Lay out a fork of the stream that starts at base `start`; all that it reads must be in `track`."""
-    at, after = fork.start - start, fork.end - start + 1
-    cell = at // GRID
+    at, after, cell = fork.start - start, fork.end - start + 1, start_cell(fork, start)
     prefix = track.inputs(cell * GRID, at + 1)
     tokens = np.concatenate([prefix, fork.tokens, track.inputs(after, after + fork.horizon)])
     n, lead, alt = len(tokens) - 1, len(prefix) - 1, len(fork.tokens)

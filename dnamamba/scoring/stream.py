@@ -17,7 +17,7 @@ from dnamamba.model.reading import GRID
 from dnamamba.pipelines.alphabet import DNA
 from dnamamba.scoring.fork import Fork
 from dnamamba.scoring.passes import LETTERS, Passes
-from dnamamba.scoring.rows import Row, check_cells, run_forks
+from dnamamba.scoring.rows import Row, check_cells, run_forks, start_cell
 from dnamamba.scoring.strand import Strand, Tokens
 from dnamamba.scoring.track import Track
 from dnamamba.scoring.types import StrandParts
@@ -60,7 +60,7 @@ def score_forks(
         rows = run_forks(passes, [forks[i] for i in ready], start, track, early_stop=early_stop)
         sums |= {i: _sums(row, start, track) for i, row in zip(ready, rows, strict=True)}
         waiting = [i for i in waiting if i not in sums]
-        track.drop_before(min(((forks[i].start - start) // GRID for i in waiting), default=last // GRID))
+        track.drop_before(min((start_cell(forks[i], start) for i in waiting), default=last // GRID))
     parts = []
     for i, fork in enumerate(forks):
         null = sums[i].letters * mean.value
@@ -107,7 +107,7 @@ class _Mean:
 
 def _wanted_cells(forks: Sequence[Fork], start: int, early_stop: bool) -> NDArray[np.int64]:
     """Places on the grid whose states are to be kept, rising."""
-    cells = {(fork.start - start) // GRID for fork in forks}
+    cells = {start_cell(fork, start) for fork in forks}
     if early_stop:
         cells.update(cell for fork in forks for cell in check_cells(fork, start))
     return np.array(sorted(cells), np.int64)
