@@ -47,13 +47,13 @@ APES = SimulateConfig(
 otherwise that of the default apes. Minisatellites are near copies, on which copying is learned first."""
 APE_MODELS = (
     "256x6 model.d_model=256 optimiser.lr=3e-3",
-    "128x6-N64 model.d_state=64",
-    "s4d-128x6 model.mixer=s4d",
+    "s4d-256x6 model.d_model=256 optimiser.lr=3e-3 model.mixer=s4d",
+    "256x6-slow model.d_model=256 optimiser.lr=1.5e-3",
     "128x12 model.n_layers=12",
-    "128x6",
-    "256x6-lr6 model.d_model=256 optimiser.lr=6e-3",
+    "128x6-N64 model.d_state=64",
     "256x6-N32 model.d_model=256 model.d_state=32 optimiser.lr=3e-3",
-    "128x6-lr8 optimiser.lr=8e-3",
+    "128x6",
+    "256x10 model.d_model=256 model.n_layers=10 optimiser.lr=2e-3",
 )
 """The first so many are trained, one a GPU: which model learns to copy from far is not known beforehand."""
 
@@ -84,7 +84,7 @@ def real(data: Path, out: Path, tiny: bool) -> None:
     stages += "{context: 64k, share: 0.1}, {context: 256k, share: 0.1}]"
     keys = [
         "split.method=contig", "split.valid=[hg38_chr20:*]", "split.test=[hg38_chr2:*]", f"curriculum.stages={stages}",
-        "curriculum.tokens_per_step=256k", "optimiser.lr=6e-3", "evaluation.contexts=[1k,16k,256k]",
+        "curriculum.tokens_per_step=256k", "optimiser.lr=6e-3", "evaluation.contexts=[1k,16k]",
         "evaluation.targets=128k", "evaluation.targets_while_training=32k", "evaluation.points=10",
         "evaluation.early_stop=3",
     ]  # fmt: skip
