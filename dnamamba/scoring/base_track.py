@@ -109,13 +109,15 @@ class BaseTrack:
             yield from _turned(blocks, last - first) if reverse else blocks
             return
         half = self._context // 2
-        cells = [
-            _Cell(stream_start(k * half, self._context), max(first, k * half), min(last, (k + 1) * half))
-            for k in range(first // half, -(-last // half))
-        ]
+        numbers = range(first // half, -(-last // half))
         rows = max(1, self._tokens // (2 * half))
-        for batch in _batches(cells[::-1] if reverse else cells, rows):
-            for values in self._read(strand, batch):
+        for at in range(0, len(numbers), rows):
+            some = (numbers[::-1] if reverse else numbers)[at : at + rows]
+            cells = [
+                _Cell(stream_start(k * half, self._context), max(first, k * half), min(last, (k + 1) * half))
+                for k in some
+            ]
+            for values in self._read(strand, cells):
                 yield values[::-1] if reverse else values
 
     def _whole(self, strand: Strand, first: int, last: int) -> Iterator[Values]:
@@ -188,11 +190,6 @@ def _inputs(strand: Strand, start: int, end: int, *, starts: bool = False) -> To
     if starts or start == 0:
         return np.concatenate([np.array([DNA.start], np.uint8), strand.tokens(start, end - 1)])
     return strand.tokens(start - 1, end - 1)
-
-
-def _batches(cells: Sequence[_Cell], size: int) -> Iterator[Sequence[_Cell]]:
-    for at in range(0, len(cells), size):
-        yield cells[at : at + size]
 
 
 def _turned(blocks: Iterator[Values], count: int) -> Iterator[Values]:
