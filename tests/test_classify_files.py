@@ -18,6 +18,7 @@ from dnamamba.classify.files import classify_files
 from dnamamba.classify.options import ClassifyOptions
 from dnamamba.cli import cli
 from dnamamba.errors import InputError
+from dnamamba.pipelines import compression
 from dnamamba.species.classifier import save_classifier
 
 
@@ -126,7 +127,9 @@ def test_a_bad_file_alone_is_one_line_and_exit_code_1(directory, files):
     assert "o.tsv" not in _names(files)
 
 
-def test_a_long_sequence_that_breaks_does_not_end_the_run(directory, files):
+@pytest.mark.parametrize("chunk", [700, 2**20], ids=["while it is streamed", "before"])
+def test_a_long_sequence_that_breaks_does_not_end_the_run(chunk, directory, files, monkeypatch):
+    monkeypatch.setattr(compression, "CHUNK", chunk)
     (files / "long.fa").write_bytes(b">l\n" + random_sequence(3000) + b"!\n>after\nACGT\n")
     answer = _run(directory, files / "long.fa", files / "a.fa", "--batch-bases", 500, code=1)
     assert "1 of 2 files could not be read to their end" in str(answer.exception)

@@ -66,11 +66,8 @@ def pieces_of_files(
     for path in paths:
         try:
             for sequence in how.open(path).contigs():
-                for piece in cutter.pieces(sequence, path):
-                    yield piece
-                    if path in failures.of:  # the one who read a long piece has found out
-                        break
-                if path in failures.of:
+                yield from cutter.pieces(sequence, path)
+                if path in failures.of:  # the one who read a long piece has found out
                     break
         except InputError as error:
             failures(path, error)
