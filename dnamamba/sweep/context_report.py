@@ -165,7 +165,7 @@ def _csv(found: ContextSweep) -> str:
                 best = found.oracle.points.get(point.context) if found.oracle and label == ALL else None
                 numbers = [point.score.perplexity, point.score.low, point.score.high, point.score.bits]
                 numbers += [*point.gain, *point.total, *((best.gain.bits, best.total.bits) if best else ())]
-                cells = [f"{number:.6f}" for number in numbers]
+                cells = [f"{number:.9g}" for number in numbers]
                 row = [name, label, context_name(point.context), point.score.targets, *cells]
                 writer.writerow(row + [""] * (16 - len(row)))
     return out.getvalue()
