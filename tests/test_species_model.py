@@ -63,6 +63,18 @@ def test_pools_by_hand(pool, hidden):
     torch.testing.assert_close(model.letter_logits(features), lm_logits)
 
 
+@pytest.mark.parametrize("length", [1, 255, 256, 257, 1000])
+def test_sums_over_spans(length):
+    model = _classifier("sum")
+    tokens = torch.randint(0, 5, (2, length), dtype=torch.uint8)
+    with torch.no_grad():
+        logits, features, state = model.read(tokens)
+        evidence = model.evidence(model.hidden_features(features)).double()
+    wanted = evidence.cumsum(1)
+    torch.testing.assert_close(logits, (wanted / EVIDENCE_UNIT).float() + model.bias, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(state.evidence, wanted[:, -1], rtol=1e-9, atol=1e-9)
+
+
 def test_asked_positions_and_what_follows_them():
     model = _classifier("sum")
     tokens = torch.randint(0, 5, (2, 60), dtype=torch.uint8)

@@ -28,6 +28,8 @@ from dnamamba.species.training_windows import Rows, TrainingWindows
 
 CPU_TOKENS = 2**15
 """Tokens at a time on a CPU."""
+LM_BYTES = 60
+"""A token of a language model in training, about, a unit of its width: 8 kB at width 128, measured."""
 FROZEN_TOKENS = 2**20
 """Tokens at a time on a GPU where the language model is frozen and nothing of it is kept for a backward."""
 
@@ -115,7 +117,10 @@ class Trainer:
                     raise InputError(
                         f"stages: windows of {length:,} bases do not fit this device's memory; take shorter ones"
                     )
-            return {str(length): portion.rows for length, portion in plan.items()}
+            # The plan knows the language model alone; the head keeps its hidden layer thrice over.
+            lm = self.model.lm.config.d_model * LM_BYTES
+            room = lm / (lm + 12 * (self.model.config.hidden + 8 * len(self.model.config.classes)))
+            return {str(length): max(1, int(portion.rows * room)) for length, portion in plan.items()}
         tokens = tokens or CPU_TOKENS
         return {str(length): max(1, min(rows, tokens // length)) for length, rows in longest.items()}
 

@@ -200,9 +200,9 @@ def run_task(
         "model": str(model),
         "data": {"stores": [str(store)], "classes": {k: list(v) for k, v in classes.items()}, "exclude": []},
         "stages": stages,
-        "head": {"pool": "sum", "hidden": 256, "probe": 2**10},
+        "head": {"pool": "sum", "hidden": 256, "probe": 2**10, "probe_windows": 2000},
         "loss": {"first": 2**8, "lm_weight": 0.05},
-        "optimiser": {"lr": 1e-3},
+        "optimiser": {"lr": 2e-4},
         "measure": settings,
     }
     config = from_dict(FinetuneConfig, with_overrides(data, args.overrides))

@@ -97,9 +97,9 @@ def finetune_config(model: Path, store: Path, args: argparse.Namespace) -> Finet
         "model": str(model),
         "data": {"stores": [str(store)]},
         "stages": stages,
-        "head": {"pool": "sum", "hidden": 256, "probe": 2**13, "probe_windows": 1500},
+        "head": {"pool": "sum", "hidden": 512, "probe": 2**12, "probe_windows": 4000},
         "loss": {"first": 2**8, "lm_weight": 0.05},
-        "optimiser": {"lr": 2e-3, "weight_decay": 0.01},
+        "optimiser": {"lr": 3e-4, "weight_decay": 0.01},
         "measure": measure,
         "run": {"seed": args.seed},
     }
