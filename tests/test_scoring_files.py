@@ -210,6 +210,13 @@ def test_damage_shows_before_the_first_score(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["in.vcf.gz"]
 
 
+def test_the_input_is_never_the_output(vcf):
+    before = vcf.read_bytes()
+    with pytest.raises(InputError, match="is the file that is scored"):
+        _score(vcf, vcf)
+    assert vcf.read_bytes() == before
+
+
 def test_names_of_outputs():
     assert output_format("-", None, "vcf") == "vcf"
     assert output_format("-", None, "tsv") == "tsv"

@@ -6,7 +6,16 @@ from pathlib import Path
 
 from dnamamba.pipelines.variant_choice import VariantChoice, wanted_records
 from dnamamba.pipelines.variant_files import VariantFile, stands_alone
-from dnamamba.scoring.files import About, Counts, Feed, Progress, ReferenceNames, survey, write_metadata
+from dnamamba.scoring.files import (
+    About,
+    Counts,
+    Feed,
+    Progress,
+    ReferenceNames,
+    check_other_file,
+    survey,
+    write_metadata,
+)
 from dnamamba.scoring.phased import COLUMNS, Block, Blocks, Scorer, check_samples, score_blocks
 from dnamamba.table_writer import Format, TableWriter
 
@@ -36,6 +45,7 @@ def score_phased(
     Raises:
         InputError: as `files.score_file`, or a file without genotypes.
     """
+    check_other_file(variants, out)
     counts = Counts()
     total = survey(variants, reference, choice) if stands_alone(variants) else None
     with VariantFile(variants) as file:

@@ -79,7 +79,7 @@ def run_score(
     with ExitStack() as stack:
         if calibrate is not None:
             plan = stack.enter_context(_calibrated(plan, calibrate, out, resume))
-        about = _about(plan, reference, wanted)
+        about = _about(plan, reference, wanted, phased)
         scorer = stack.enter_context(_scorer(plan, jobs, scheduler))
         options: dict[str, Any] = {"about": about, "choice": choice, "progress": progress}
         if phased:
@@ -111,9 +111,11 @@ def _scorer(plan: ScorerPlan, jobs: int | None, scheduler: str | None) -> Iterat
         yield ManyScorer(cluster, plan, ahead)
 
 
-def _about(plan: ScorerPlan, reference: Reference, wanted: Wanted) -> About:
+def _about(plan: ScorerPlan, reference: Reference, wanted: Wanted, phased: bool) -> About:
     """What the scores depend on, without paths: a copy elsewhere gives the same."""
     options = {k: v for k, v in asdict(plan).items() if k not in _PLACES}
+    if phased:
+        options["phased"] = True
     if plan.calibration is not None:
         options["calibration"] = hashlib.sha256(Path(plan.calibration).read_bytes()).hexdigest()
     chosen = {key: value for key, value in asdict(wanted).items() if value}
