@@ -5,6 +5,7 @@ strand.py       one strand of a contig as tokens, and the grid its streams start
 fork.py         one haplotype as a strand reads it, against the reference
 passes.py       forward passes: tokens in, log-probabilities of the letters out
 stream.py       one pass over the reference; its states and log-probabilities are kept as long as a fork needs them
+track.py        what a stream has read and forks still need
 rows.py         many forks, run on together from the states they start from
 scorer.py       `VariantScorer`
 naive.py        the same score from two whole windows: the reference of all this

@@ -61,8 +61,8 @@ class Passes:
         """Fewer tokens where the GPU's memory is small or the model wide."""
         if self.device.type != "cuda":
             return tokens
-        free = torch.cuda.mem_get_info(self.device)[0]
-        return max(2**12, min(tokens, free // 4 // (_BYTES_A_TOKEN * self.model.config.d_inner)))
+        memory = torch.cuda.mem_get_info(self.device)[1]  # all of it: what is free now would change the last bits
+        return max(2**12, min(tokens, memory // 8 // (_BYTES_A_TOKEN * self.model.config.d_inner)))
 
     def __call__(
         self,

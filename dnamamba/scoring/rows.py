@@ -127,29 +127,40 @@ def _between(fork: Fork, start: int) -> NDArray[np.int64]:
     return np.concatenate(gaps)
 
 
-def run_forks(passes: Passes, forks: Sequence[Fork], start: int, track: Track, *, early_stop: bool) -> list[Row]:
+class Found(NamedTuple):
+    """What a row found; its tokens are not kept."""
+
+    allele: float
+    letters: int
+    shared: float
+    """As in `Row`."""
+
+
+def run_forks(passes: Passes, forks: Sequence[Fork], start: int, track: Track, *, early_stop: bool) -> list[Found]:
     """Read forks of the stream that starts at base `start` to their ends, or to where they may stop.
 
     Returns:
-        Their rows, done, in the order of `forks`.
+        What each found, in the order of `forks`.
     """
     plans = [plan_pieces(fork, start, early_stop) for fork in forks]
     widths = [max((end - begin for begin, end in pairwise([0, *cuts])), default=1) for cuts, _ in plans]
     # Neighbours in this order are as long as each other, piece by piece: little is padded.
     waiting = sorted(range(len(forks)), key=lambda i: (widths[i], plans[i][0][-1:]))
-    rows: dict[int, Row] = {}
-    running: deque[Iterator[None]] = deque()
+    found: dict[int, Found] = {}
+    running: deque[tuple[Iterator[None], list[int], list[Row]]] = deque()
     while waiting or running:
         if waiting and len(running) < _AT_ONCE:
             count = max(1, passes.batch_tokens // widths[waiting[-1]])
             batch, waiting = waiting[-count:], waiting[:-count]
-            rows |= {i: make_row(forks[i], start, track, *plans[i]) for i in batch}
-            running.append(_run_batch(passes, [rows[i] for i in batch], track))
+            rows = [make_row(forks[i], start, track, *plans[i]) for i in batch]
+            running.append((_run_batch(passes, rows, track), batch, rows))
         else:
             running.rotate(-1)
-        if next(running[-1], _END) is _END:
+        steps, batch, rows = running[-1]
+        if next(steps, _END) is _END:
             running.pop()
-    return [rows[i] for i in range(len(forks))]
+            found |= {i: Found(row.allele, row.letters, row.shared) for i, row in zip(batch, rows, strict=True)}
+    return [found[i] for i in range(len(forks))]
 
 
 def _run_batch(passes: Passes, rows: list[Row], track: Track) -> Iterator[None]:

@@ -17,7 +17,7 @@ from dnamamba.model.reading import GRID
 from dnamamba.pipelines.alphabet import DNA
 from dnamamba.scoring.fork import Fork
 from dnamamba.scoring.passes import LETTERS, Passes
-from dnamamba.scoring.rows import Row, check_cells, run_forks, start_cell
+from dnamamba.scoring.rows import Found, check_cells, run_forks, start_cell
 from dnamamba.scoring.strand import Strand, Tokens
 from dnamamba.scoring.track import Track
 from dnamamba.scoring.types import StrandParts
@@ -43,7 +43,8 @@ def score_forks(
     stop = strand.length if context is None else min(start + context, strand.length)
     reach = max(fork.reach for fork in forks)
     end = max(reach, stop) if any(fork.uneven for fork in forks) else reach  # the null wants the whole stream
-    waiting = sorted(range(len(forks)), key=lambda i: forks[i].start)
+    ahead = sorted(range(len(forks)), key=lambda i: -forks[i].start)  # those that the pass has not come to, last first
+    waiting: list[int] = []  # those that need bases which it has not come to
     cells = _wanted_cells(forks, start, early_stop)
     track, mean = Track(), _Mean()
     state: ModelState | None = None
@@ -52,15 +53,17 @@ def score_forks(
         last = min(first + passes.segment, end - start)
         inputs = _inputs(strand, start, first, last)
         here = cells[np.searchsorted(cells, first // GRID) : np.searchsorted(cells, -(-last // GRID))]
-        found = passes(inputs[None, :-1], inputs[None, 1:], state, keep=here - first // GRID)
-        state = found.state
-        track.append(inputs, found.log_p[0], here, found.kept)
-        mean.add(found.log_p[0], inputs[1:], stop - start - first)
+        read = passes(inputs[None, :-1], inputs[None, 1:], state, keep=here - first // GRID)
+        state = read.state
+        track.append(inputs, read.log_p[0], here, read.kept)
+        mean.add(read.log_p[0], inputs[1:], stop - start - first)
+        while ahead and forks[ahead[-1]].start - start <= last:
+            waiting.append(ahead.pop())
         ready = [i for i in waiting if forks[i].reach - start <= last]
-        rows = run_forks(passes, [forks[i] for i in ready], start, track, early_stop=early_stop)
-        sums |= {i: _sums(row, start, track) for i, row in zip(ready, rows, strict=True)}
-        waiting = [i for i in waiting if i not in sums]
-        track.drop_before(min((start_cell(forks[i], start) for i in waiting), default=last // GRID))
+        waiting = [i for i in waiting if forks[i].reach - start > last]
+        results = run_forks(passes, [forks[i] for i in ready], start, track, early_stop=early_stop)
+        sums |= {i: _sums(forks[i], found, start, track) for i, found in zip(ready, results, strict=True)}
+        track.drop_before(min((start_cell(forks[i], start) for i in (*waiting, *ahead[-1:])), default=last // GRID))
     parts = []
     for i, fork in enumerate(forks):
         null = sums[i].letters * mean.value
@@ -78,12 +81,12 @@ class _Sums(NamedTuple):
     shared: float
 
 
-def _sums(row: Row, start: int, track: Track) -> _Sums:
-    spans = [(a - start, b - start) for a, b in row.fork.spans]
+def _sums(fork: Fork, found: Found, start: int, track: Track) -> _Sums:
+    spans = [(a - start, b - start) for a, b in fork.spans]
     return _Sums(
-        row.allele - sum(track.sum(*span) for span in spans),
-        row.letters - sum(track.count(*span) for span in spans),
-        row.shared,
+        found.allele - sum(track.sum(*span) for span in spans),
+        found.letters - sum(track.count(*span) for span in spans),
+        found.shared,
     )
 
 
