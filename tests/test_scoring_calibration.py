@@ -8,6 +8,7 @@ from random_models import random_model
 from scoring_cases import made_sequence, write_fasta
 
 from dnamamba.errors import InputError
+from dnamamba.model_directory import read_record, save
 from dnamamba.pipelines.reference import open_reference
 from dnamamba.pipelines.variants import Edit, allele_problem, trimmed
 from dnamamba.scoring.calibration import FEWEST, Calibration, calibrate, load_calibration
@@ -124,6 +125,12 @@ def test_saved_and_loaded(calibration, model, reference, tmp_path):
     assert again.made_with == calibration.made_with
     for stratum, scores in calibration.scores.items():
         assert again.scores[stratum] == pytest.approx(scores, abs=1e-4)
+
+
+def test_a_model_is_known_by_the_digest_of_its_directory(calibration, model, reference, tmp_path):
+    directory = save(model, tmp_path / "model")
+    assert calibration.made_with["model"] == read_record(directory).weights_sha256
+    VariantScorer(directory, reference, **OPTIONS, calibration=calibration)
 
 
 @pytest.mark.parametrize("options", [{"horizon": 17}, {"context": 128}, {"strands": "both"}, {"precision": "bfloat16"}])

@@ -175,6 +175,16 @@ def test_options_are_checked(model, reference, options, message):
         VariantScorer(model, reference, **options)
 
 
+@pytest.mark.parametrize("options", [{"mixer": "s4d"}, {"selective": ()}], ids=["s4d", "nothing selective"])
+def test_models_with_other_mixers(reference, variants, options):
+    model = random_model(n_layers=2, **options)
+    scorer = VariantScorer(model, reference, context=256, horizon=700)
+    for variant, ours in zip(variants[::5], scorer.score_many(variants[::5]), strict=True):
+        if ours.skipped is None:
+            forward, reverse = naive_scores(model, reference, [variant], 256, 700)
+            assert ours.score == pytest.approx((forward.total + reverse.total) / 2, abs=CLOSE)
+
+
 def test_a_bytes_model_is_refused(reference):
     with pytest.raises(InputError, match="dna alphabet"):
         VariantScorer(random_model(vocab_size=256, alphabet="bytes"), reference)
