@@ -65,6 +65,6 @@ def test_two_gpus_give_the_bytes_of_one(genome, tmp_path):
         root = str(Path(__file__).parent.parent.parent)
         subprocess.run(
             [*command, "--context", "4k", "--jobs", jobs, "--out", f"{jobs}.vcf.gz"],
-            check=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": root},
+            check=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])},
         )  # fmt: skip
     assert (tmp_path / "1.vcf.gz").read_bytes() == (tmp_path / "2.vcf.gz").read_bytes()
