@@ -204,7 +204,7 @@ class FinetuneConfig:
     """In the order they are trained: the length warm-up."""
     head: HeadConfig = field(default_factory=HeadConfig)
     loss: LossConfig = field(default_factory=LossConfig)
-    optimiser: OptimiserConfig = field(default_factory=lambda: OptimiserConfig(lr=3e-4))
+    optimiser: OptimiserConfig = field(default_factory=lambda: OptimiserConfig(lr=1e-4))
     measure: MeasureConfig = field(default_factory=MeasureConfig)
     run: RunConfig = field(default_factory=RunConfig)
 

@@ -202,7 +202,7 @@ def run_task(
         "stages": stages,
         "head": {"pool": "sum", "hidden": 256, "probe": 2**10, "probe_windows": 2000},
         "loss": {"first": 2**8, "lm_weight": 0.05},
-        "optimiser": {"lr": 2e-4},
+        "optimiser": {"lr": 1e-4},
         "measure": settings,
     }
     config = from_dict(FinetuneConfig, with_overrides(data, args.overrides))

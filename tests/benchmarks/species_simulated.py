@@ -99,7 +99,7 @@ def finetune_config(model: Path, store: Path, args: argparse.Namespace) -> Finet
         "stages": stages,
         "head": {"pool": "sum", "hidden": 512, "probe": 2**12, "probe_windows": 4000},
         "loss": {"first": 2**8, "lm_weight": 0.05},
-        "optimiser": {"lr": 3e-4, "weight_decay": 0.01},
+        "optimiser": {"lr": 1e-4, "weight_decay": 0.01},
         "measure": measure,
         "run": {"seed": args.seed},
     }
