@@ -60,11 +60,12 @@ def test_two_gpus_give_the_bytes_of_one(genome, tmp_path):
     (tmp_path / "in.vcf").write_text(
         "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n" + "\n".join(lines) + "\n"
     )
+    root = str(Path(__file__).parent.parent.parent)
+    path = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
     for jobs in ("1", "2"):
         command = [sys.executable, "-m", "dnamamba", "score", "model", "in.vcf", "--reference", genome.path]
-        root = str(Path(__file__).parent.parent.parent)
         subprocess.run(
             [*command, "--context", "4k", "--jobs", jobs, "--out", f"{jobs}.vcf.gz"],
-            check=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])},
+            check=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": path},
         )  # fmt: skip
     assert (tmp_path / "1.vcf.gz").read_bytes() == (tmp_path / "2.vcf.gz").read_bytes()
