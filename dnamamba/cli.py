@@ -16,18 +16,18 @@ COMMANDS = {
     "doctor": "Check the device, the kernels and the versions; say what to do about a failure.",
     "genome": "Ingest, simulate, inspect, verify and export genomes.",
     "pretrain": "Pretrain a Mamba on genome stores, the context growing stage by stage.",
-    "finetune": "Fine-tune a pretrained model into a species classifier.",
     "evaluate": "Held-out perplexity and bits a base of a model.",
+    "finetune": "Fine-tune a pretrained model into a species classifier.",
     "classify": "Call the species of reads, contigs and chromosomes.",
-    "generate": "Sequences that a language model makes up.",
-    "embed": "Embeddings of sequences to Parquet or Zarr.",
-    "task": "The synthetic tasks: selective copying, induction heads.",
-    "convert": "Models of mamba-ssm and Hugging Face: read, and written for them.",
-    "sweep": "What context, size and selection buy: tables, figures, one report.",
-    "bench": "Speed and memory on this machine, beside attention and plain scans.",
     "score": "Score variants: VCF in, annotated VCF or a table out.",
     "saturate": "Score every substitution of a region: a picture or a table.",
     "track": "A value for every base as bigWig or bedGraph: likelihood, entropy or surprise.",
+    "embed": "Embeddings of sequences to Parquet or Zarr.",
+    "generate": "Sequences that a language model makes up.",
+    "sweep": "What context, size and selection buy: tables, figures, one report.",
+    "task": "The synthetic tasks: selective copying, induction heads.",
+    "bench": "Speed and memory on this machine, beside attention and plain scans.",
+    "convert": "Models of mamba-ssm and Hugging Face: read, and written for them.",
 }
 
 
@@ -49,7 +49,7 @@ class _LazyGroup(click.Group):
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="dnamamba")
 def cli() -> None:
-    """Byte-level Mamba for genomes: ingest, pretrain, evaluate."""
+    """Byte-level Mamba for genomes: ingest, pretrain, tell species apart, score variants, see what context buys."""
 
 
 _PYTHONS_OWN = warnings.showwarning
