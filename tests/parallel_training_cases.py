@@ -1,9 +1,15 @@
-"""Training by the processes that this script is started in, alone or by torchrun, in the ways named.
+"""Training by one, two and four processes, in the ways that each is to be tested in.
 
-python [-m torch.distributed.run ...] tests/parallel_training_cases.py FOLDER WAY..
+python tests/parallel_training_cases.py FOLDER
 -> FOLDER/WAY PROCESSES.safetensors, for some ways also FOLDER/WAY PROCESSES, resumed.safetensors
+
+The processes are forks of this one, before it has started a thread, in the environment that torchrun would give them:
+a process that imports torch and Lightning anew waits longer for that than it trains.
 """
 
+import multiprocessing
+import os
+import socket
 import sys
 from pathlib import Path
 
@@ -38,6 +44,11 @@ WAYS: dict[str, list[str]] = {
 }  # fmt: skip
 
 
+WAYS_BY_PROCESSES = {
+    1: ["data", "context in slices, states carried", "data, states carried"],
+    2: list(WAYS),
+    4: ["context"],
+}
 RESUMED = ("data, states carried", "weights sharded")
 
 
@@ -58,7 +69,7 @@ def run(config: PretrainConfig, folder: Path, name: str, processes: Processes, c
         save_file(module.model.state_dict(), folder / f"{name}.safetensors")
 
 
-def main(folder: Path, ways: list[str]) -> None:
+def train_all(folder: Path, ways: list[str]) -> None:
     launch = find_launch()
     torch.set_num_threads(1)
     device = meet(launch, torch.device("cpu"))
@@ -73,5 +84,31 @@ def main(folder: Path, ways: list[str]) -> None:
             run(config, folder, f"{name}, resumed", processes, checkpoint)
 
 
+def as_one_of(rank: int, size: int, port: int, folder: Path, ways: list[str]) -> None:
+    """This process is the one that torchrun would call `rank`."""
+    if size > 1:
+        names = {"RANK": rank, "LOCAL_RANK": rank, "GROUP_RANK": 0, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size}
+        os.environ |= {name: str(value) for name, value in names.items()}
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test"}
+    train_all(folder, ways)
+
+
+def main(folder: Path) -> None:
+    fork = multiprocessing.get_context("fork")
+    for size, ways in WAYS_BY_PROCESSES.items():
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        started = [fork.Process(target=as_one_of, args=(rank, size, port, folder, ways)) for rank in range(size)]
+        for process in started:
+            process.start()
+        while any(process.exitcode is None for process in started):
+            if any(process.exitcode for process in started):
+                for process in started:  # the others would wait for one that has failed
+                    process.terminate()
+            started[0].join(0.1)
+        if any(process.exitcode for process in started):
+            sys.exit(f"of {size} processes one failed: exit codes {[process.exitcode for process in started]}")
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])
+    main(Path(sys.argv[1]))

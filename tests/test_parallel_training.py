@@ -43,15 +43,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the weights that one, two and four processes came to."""
     folder = tmp_path_factory.mktemp("processes")
     make_store(folder)
-    script = HERE / "parallel_training_cases.py"
-    alone = start(sys.executable, script, folder, "data", "context in slices, states carried", "data, states carried")
-    two = start(*LAUNCHER, "--nproc-per-node=2", script, folder, *WAYS)
-    for process in (alone, two):
-        _, errors = finish(process)
-        assert process.returncode == 0, errors[-4000:]
-    four = start(*LAUNCHER, "--nproc-per-node=4", script, folder, "context")
-    _, errors = finish(four)
-    assert four.returncode == 0, errors[-4000:]
+    process = start(sys.executable, HERE / "parallel_training_cases.py", folder)
+    _, errors = finish(process)
+    assert process.returncode == 0, errors[-4000:]
     return folder
 
 

@@ -17,6 +17,10 @@ PIECE = 2**26
 """Values of a [B, L, D] tensor that the backward holds at a time: 2**18 tokens of width 128, 128 MiB in bfloat16."""
 
 
+GRAIN = 64
+"""Steps between two states that the engines' forward keeps: a span starts at one of them."""
+
+
 class Weights(NamedTuple):
     """A block's parameters, in the order of its gradients."""
 
@@ -181,9 +185,9 @@ def is_one_piece(B: int, L: int, D: int) -> bool:
 
 
 def split_length(L: int, D: int) -> list[slice]:
-    """The length in equal spans of at most about PIECE values, cut at multiples of 64 steps, where there are states."""
+    """The length in equal spans of at most about PIECE values, cut at multiples of GRAIN steps."""
     length = -(-L // -(-L * D // PIECE))
-    length = -(-length // 64) * 64
+    length = -(-length // GRAIN) * GRAIN
     return [slice(first, min(first + length, L)) for first in range(0, L, length)]
 
 
