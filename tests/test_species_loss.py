@@ -20,7 +20,7 @@ def test_the_loss_by_hand(at, pool):
         MambaLM(ModelConfig(d_model=16, n_layers=1)), ClassifierConfig(classes=("a", "b"), pool=pool)
     )
     torch.nn.init.normal_(model.evidence.weight, std=5)
-    lengths = torch.tensor([40, 17, 8, 5])
+    lengths = torch.tensor([40, 16, 8, 5])
     bases = torch.randint(0, 5, (4, 40), dtype=torch.uint8)
     labels = torch.tensor([0, 1, 1, 0])
     got = micro_losses(model, bases, labels, lengths, LossConfig(at=at, first=8), DNA)

@@ -160,4 +160,6 @@ def test_held_windows_do_not_overlap_unless_asked():
 def test_held_windows_have_limits():
     assert _held(3000) is None
     assert len(_held(100, bases=1500).labels) == 15
+    few = np.bincount(_held(100, windows=1000, n=400).labels)
+    assert few.tolist() == [few[0]] * 3  # the class with fewer places sets the number of all
     assert len(_held(1000, windows=50, n=400).labels) < len(_held(1000, windows=50).labels)
