@@ -40,7 +40,7 @@ def test_peak_counts_what_was_held_together():
     peak = peak_bytes(run, "cpu")
     if peak is None:
         pytest.skip("this system does not tell a process its peak of memory")
-    assert 40e6 <= peak < 50e6
+    assert 39e6 <= peak < 50e6  # the system counts pages in batches, a processor each: it may miss some 100 kB
 
 
 def test_attention_is_causal_softmax_attention():
