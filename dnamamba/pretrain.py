@@ -22,6 +22,7 @@ from dnamamba.parallel.launch import check_launch, errors_by_name, find_launch, 
 from dnamamba.parallel.processes import Processes
 from dnamamba.pipelines.splits import Splits
 from dnamamba.pretrain_config import PretrainConfig, read_config
+from dnamamba.run_folder import new_run_folder
 
 CONFIG_FILE, SPLITS_FILE = "pretrain.yaml", "splits.json"
 
@@ -41,7 +42,7 @@ def pretrain_command(
         config = read_config(path, overrides, stores)
     processes = join(config)
     if not resume:
-        out = processes.from_first(lambda: _empty_folder(out))
+        out = processes.from_first(lambda: new_run_folder(out, "pretrain"))
     assert out is not None
     outcome = pretrain(config, out, resume=resume, say=_say, processes=processes)
     if not processes.is_first:
@@ -166,17 +167,3 @@ def _checkpoint(out: Path, say: Say) -> Checkpoint | None:
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
-
-
-def _empty_folder(out: Path | None) -> Path:
-    out = out or _free_folder()
-    if out.exists() and any(not path.name.startswith(".") for path in out.iterdir()):
-        raise InputError(f"{out}: is not empty; --resume goes on with a run, another --out starts a new one")
-    return out
-
-
-def _free_folder() -> Path:
-    number = 1
-    while (folder := Path("runs") / ("pretrain" if number == 1 else f"pretrain-{number}")).exists():
-        number += 1
-    return folder

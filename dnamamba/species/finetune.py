@@ -18,6 +18,7 @@ from dnamamba.model import MambaLM
 from dnamamba.model_directory import load, read_record
 from dnamamba.pipelines.alphabet import ALPHABETS
 from dnamamba.pipelines.splits import PARTS
+from dnamamba.run_folder import new_run_folder
 from dnamamba.species.adapters import add_adapters, merge_adapters
 from dnamamba.species.classifier_config import ClassifierConfig
 from dnamamba.species.finetune_config import FinetuneConfig, powers_between, read_config
@@ -52,9 +53,7 @@ def finetune_command(
         config = from_dict(FinetuneConfig, read_yaml(out / CONFIG_FILE))
     else:
         config = read_config(path, overrides, model, stores, fasta)
-        out = out or _free_folder()
-        if out.exists() and any(out.iterdir()):
-            raise InputError(f"{out}: is not empty; --resume goes on with a run, another --out starts a new one")
+        out = new_run_folder(out, "species")
     outcome = finetune(config, out, resume=resume)
     made = {
         "config.json, model.safetensors": "the classifier, for dnamamba.load_classifier",
@@ -218,13 +217,6 @@ def _bound(genomes: Genomes) -> dict[int, float]:
         return {}
     bound = species_bound(genomes.assemblies[0])  # type: ignore[arg-type]
     return {int(n): value for n, value in zip(bound["length"], bound["library_and_spectrum"], strict=True)}
-
-
-def _free_folder() -> Path:
-    number = 1
-    while (folder := Path("runs") / ("species" if number == 1 else f"species-{number}")).exists():
-        number += 1
-    return folder
 
 
 def _say(text: str) -> None:
