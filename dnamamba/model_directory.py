@@ -188,7 +188,8 @@ def load_module(
     file = path / WEIGHTS
     data = _read(file, limit=None)
     try:
-        tensors = safetensors.torch.load(data)
+        # A file gives its tensors in any order; of several faults the same one is to be told every time.
+        tensors = dict(sorted(safetensors.torch.load(data).items()))
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise InputError(f"{file}: {len(data):,} bytes, damaged, cut short or no safetensors: {error}") from None
     if record.model.n_layers > len(tensors):  # before anything is built to the config's claims

@@ -138,14 +138,21 @@ def connect(address: str, kept: str = KEPT) -> Iterator[Cluster]:
         kept: as in `Cluster`.
 
     Raises:
-        InputError: dask is not installed, nobody answers there, or other versions are installed there.
+        InputError: no address, dask is not installed, nobody answers there, or other versions are installed there.
     """
-    if not address.strip():  # Dask would start a cluster of its own
-        raise InputError("--scheduler: want an address, as `dask scheduler` prints it")
     try:
         from distributed import Client
+        from distributed.comm import get_address_host_port
     except ImportError:
         raise InputError("--scheduler: dask is not installed here; pip install 'dnamamba[cluster]'") from None
+    # Before Dask sees it: of an empty one it would start a cluster of its own, and a Client that stops over a wrong
+    # one stays half made until garbage collection closes it, which hangs for ever where another is just being closed.
+    try:
+        reason = "" if 0 < int(get_address_host_port(address)[1]) < 1 << 16 else "ports go to 65535"
+    except ValueError as error:
+        reason = str(error)
+    if reason:
+        raise InputError(f"--scheduler: want an address, as `dask scheduler` prints it, got {address!r} ({reason})")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of versions: `_check_versions` looks at those that matter

@@ -141,7 +141,7 @@ def test_a_pickle_that_is_more_than_tensors_is_not_run(tmp_path):
         ({"hidden_size": "wide"}, "d_model: want a whole number"),
         ({"num_hidden_layers": 10**6}, "n_layers: want a whole number"),
         ({"num_hidden_layers": 500}, "tensors for the 500 blocks"),
-        ({"state_size": 16}, r"x_proj.weight' is \[18, 64\]; config.json wants \[34, 64\]"),
+        ({"state_size": 16}, r"'backbone.layers.0.mixer.A_log' is \[64, 8\]; config.json wants \[64, 16\]"),
         ({"dnamamba_alphabet": "protein"}, "dnamamba_alphabet: want one of dna, bytes, got 'protein'"),
         ({"dnamamba_alphabet": "bytes"}, "vocab_size: alphabet 'bytes' has 256 tokens, got 16"),
     ],

@@ -161,7 +161,7 @@ def _built(config: ModelConfig, weights: Mapping[str, Tensor], path: Path) -> Ma
     with torch.device("meta"):
         model = MambaLM(config)
     wanted = model.state_dict()
-    for name in [*weights, *wanted]:
+    for name in sorted({*weights, *wanted}):  # a file's order is not fixed: the same one is named every time
         if name not in wanted or name not in weights:
             raise InputError(f"{path}: tensor {name!r} " + ("is missing" if name in wanted else "does not belong"))
         if weights[name].shape != wanted[name].shape:
