@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dnamamba.pipelines.alphabet import DNA
+from dnamamba.pipelines.words import hashed, words
 
 Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
@@ -22,7 +23,6 @@ NEVER, UNKNOWN = -1, -2
 
 _AT_ONCE = 1 << 20
 _TABLE_BITS = 24
-_MIX = np.uint64(0x9E3779B97F4A7C15)  # the golden ratio's bits, an odd number (Knuth, TAOCP 3, 6.4)
 
 
 def previous_copy_distances(
@@ -53,16 +53,16 @@ def previous_copy_distances(
         if mine.start < mine.stop:
             codes, whole = _words_before(read, start, min(end, start + at_once), word)
             asked[mine], known[mine] = codes[positions[mine] - start], whole[positions[mine] - start]
-    words = np.unique(asked[known])
+    asked_words = np.unique(asked[known])
     wanted = np.zeros(1 << _TABLE_BITS, bool)  # most bases are seen off by one look at this table
-    wanted[_hash(words)] = True
-    last = np.full(len(words), -1, np.int64)  # where each word stood last
+    wanted[hashed(asked_words, _TABLE_BITS)] = True
+    last = np.full(len(asked_words), -1, np.int64)  # where each word stood last
     for start in range(0, end, at_once):
         codes, whole = _words_before(read, start, min(end, start + at_once), word)
-        at = np.flatnonzero(whole & wanted[_hash(codes)])
-        number = np.searchsorted(words, codes[at])
-        exact = number < len(words)
-        exact[exact] = words[number[exact]] == codes[at][exact]
+        at = np.flatnonzero(whole & wanted[hashed(codes, _TABLE_BITS)])
+        number = np.searchsorted(asked_words, codes[at])
+        exact = number < len(asked_words)
+        exact[exact] = asked_words[number[exact]] == codes[at][exact]
         at, number = at[exact] + start, number[exact]
         before = _before(at, number, last)
         mine = slice(*np.searchsorted(positions, [start, start + at_once]))
@@ -94,18 +94,5 @@ def _words_before(
     tokens = np.take(DNA.table, read(first, max(first, end - 1)))
     missing = word - (start - first)
     tokens = np.append(np.full(missing, DNA.n, np.uint8), tokens)  # nothing stands before the sequence
-    bad = np.append(0, np.cumsum(tokens > 3))
-    whole = bad[word:] == bad[:-word]
-    codes, done = np.zeros(len(tokens), np.uint64), 0
-    power, width = (tokens & 3).astype(np.uint64), 1  # words of `width` bases that start at each place
-    while width <= word:
-        if word & width:
-            codes = (codes[: len(power) - done] << np.uint64(2 * width)) | power[done:]
-            done += width
-        power = (power[:-width] << np.uint64(2 * width)) | power[width:]
-        width *= 2
-    return codes[: end - start], whole[: end - start]
-
-
-def _hash(codes: Codes) -> npt.NDArray[np.uint64]:
-    return (codes * _MIX) >> np.uint64(64 - _TABLE_BITS)
+    codes, whole = words(tokens, word)
+    return codes[: end - start], whole

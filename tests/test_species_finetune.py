@@ -4,16 +4,18 @@ import json
 import signal
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from species_cases import labelled_files, tiny_model
+from species_cases import LETTERS, composed_dna, labelled_files, tiny_model, write_fasta
 
 import dnamamba
 from dnamamba.cli import cli
-from dnamamba.config import from_dict
+from dnamamba.config import from_dict, to_dict
 from dnamamba.errors import InputError
 from dnamamba.pipelines.splits import SplitConfig
+from dnamamba.species import head_fitting
 from dnamamba.species.finetune import finetune
 from dnamamba.species.finetune_config import FinetuneConfig, read_config
 from dnamamba.species.training import Trainer
@@ -63,6 +65,57 @@ def test_what_can_be_told_is_told(tmp_path):
     assert classifier.config.unlike_lengths == (32, 128)
     assert classifier.config.lengths == (16, 32, 64, 128)
     assert classifier.extra["finetune"]["stages"][1]["length"] == 128
+
+
+def test_the_result_says_how_many_windows_lie_over_insertions(tmp_path):
+    rng = np.random.default_rng(0)
+    ancestor = {f"chr{c}": composed_dna(4000, 0.4, c) for c in range(1, 5)}
+    files = []
+    for label, name in enumerate("XY"):
+        made = {}
+        for contig, bases in ancestor.items():
+            at = np.arange(5) * 800 + 100 + 300 * label  # each class has five of its own in a contig
+            made[contig] = np.insert(bases, np.repeat(at, 60), np.tile(rng.choice(LETTERS, 60), 5))
+        files.append(f"{name}={write_fasta(tmp_path / f'{name}.fa', made)}")
+    base = to_dict(_config(tmp_path))
+    few = {"stages": [{"length": 64, "steps": 1, "windows": 6}], "measure": {**base["measure"], "lengths": [64]}}
+    data = {**base["data"], "fasta": files}
+    config = from_dict(FinetuneConfig, {**base, **few, "data": data, "insertions": 0.25})
+    assert any(
+        note == "25% of the training windows lie over insertions, of which there are: X 10, Y 10"
+        for note in finetune(config, tmp_path / "run").notes
+    )
+    # Genomes that share nothing have none.
+    assert any(
+        note == "too few insertions to lay training windows over (red 0, green 0, blue 0): all lie as sampling=paired"
+        for note in finetune(from_dict(FinetuneConfig, {**base, **few}), tmp_path / "unlike").notes
+    )
+
+
+def test_the_head_is_fitted_once_more_and_kept_where_it_is_better(tmp_path):
+    """After one step at a learning rate of nothing the head says nothing: any fitted one is better."""
+    base = to_dict(_config(tmp_path))
+    still = {**base, "stages": [{"length": 64, "steps": 1, "windows": 6}], "optimiser": {"lr": 1e-9}}
+    head = {"probe": None, "refit": 128, "probe_windows": 40}
+    outcome = finetune(from_dict(FinetuneConfig, {**still, "head": head}), tmp_path / "run")
+    assert any(note.startswith("the head fitted once more") and note.endswith("nats, kept") for note in outcome.notes)
+    assert outcome.rows[1].ours.value > 0.9
+    # Nothing is kept that is worse: a head that says the opposite.
+    head["probe"] = 64
+    good = finetune(from_dict(FinetuneConfig, {**still, "head": {**head, "refit": None}}), tmp_path / "good")
+    with pytest.MonkeyPatch.context() as patch:
+        fitting = head_fitting.probe_head
+
+        def spoilt(model, *args, **kwargs):
+            found = fitting(model, *args, **kwargs)
+            if args[0].length == 128:
+                model.evidence.weight.data.neg_()
+            return found
+
+        patch.setattr(head_fitting, "probe_head", spoilt)
+        kept = finetune(from_dict(FinetuneConfig, {**still, "head": head}), tmp_path / "kept")
+    assert any(note.endswith("nats, not kept") for note in kept.notes)
+    assert [row.ours for row in kept.rows] == [row.ours for row in good.rows]
 
 
 def test_a_resumed_run_is_the_same_to_the_bit(tmp_path, monkeypatch):
@@ -146,7 +199,7 @@ def test_the_command(tmp_path):
 @pytest.mark.parametrize("name", ["species-quick", "species-paper"])
 def test_configs_of_the_package(name):
     config = read_config(name, [], "m", ("s",), ())
-    assert config.longest >= 2**12
+    assert config.furthest >= 2**12
     with pytest.raises(InputError, match=r"head\.pool"):
         read_config(name, ["head.pool=max"], "m", ("s",), ())
     with pytest.raises(InputError, match="no model to fine-tune"):

@@ -10,7 +10,7 @@ from dnamamba.errors import InputError
 from dnamamba.pipelines.alphabet import DNA
 from dnamamba.species.finetune_config import DataConfig, FinetuneConfig, Stage
 from dnamamba.species.held_windows import held_windows
-from dnamamba.species.parts import Region
+from dnamamba.species.region import Region
 from dnamamba.species.training_windows import TrainingWindows
 
 STAGES = (Stage(length=64, steps=5, windows=24), Stage(length=256, steps=5, windows=6))

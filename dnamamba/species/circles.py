@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from dnamamba.errors import InputError
 from dnamamba.pipelines.alphabet import DNA
+from dnamamba.pipelines.words import words
 
 Bases = NDArray[np.uint8]
 
@@ -58,9 +59,6 @@ def turned(circle: Bases, by: int) -> Bases:
 
 def _unique_words(sequence: Bases) -> dict[int, int]:
     """Word -> where it starts, for the words of A, C, G, T that occur once; the circle is closed."""
-    tokens = DNA.encode(np.concatenate([sequence, sequence[: K - 1]]))
-    good = np.asarray(np.lib.stride_tricks.sliding_window_view(tokens < 4, K).all(axis=1))
-    powers = 4 ** np.arange(K, dtype=np.int64)
-    words = np.lib.stride_tricks.sliding_window_view(tokens.astype(np.int64), K) @ powers
-    values, first, count = np.unique(words, return_index=True, return_counts=True)
+    codes, good = words(DNA.encode(np.concatenate([sequence, sequence[: K - 1]])), K)
+    values, first, count = np.unique(codes, return_index=True, return_counts=True)
     return {int(w): int(at) for w, at, n in zip(values, first, count, strict=True) if n == 1 and good[at]}

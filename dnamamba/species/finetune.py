@@ -10,29 +10,32 @@ import torch
 import yaml
 
 from dnamamba.checkpoints import Checkpoint, latest_checkpoint
-from dnamamba.config import format_size, from_dict, read_yaml, to_dict
+from dnamamba.config import from_dict, read_yaml, to_dict
 from dnamamba.device import autocast_dtype, choose_device
 from dnamamba.errors import InputError
 from dnamamba.files import write_whole
 from dnamamba.model import MambaLM
 from dnamamba.model_directory import load, read_record
-from dnamamba.pipelines.alphabet import ALPHABETS
+from dnamamba.pipelines.alphabet import ALPHABETS, Alphabet
 from dnamamba.pipelines.splits import PARTS
 from dnamamba.run_folder import new_run_folder
 from dnamamba.species.adapters import add_adapters, merge_adapters
 from dnamamba.species.classifier_config import ClassifierConfig
 from dnamamba.species.finetune_config import FinetuneConfig, powers_between, read_config
 from dnamamba.species.genomes import Genomes, open_genomes
+from dnamamba.species.head_fitting import first_head, refit_head
+from dnamamba.species.insertions import Insertion, find_insertions
 from dnamamba.species.measure import Measuring, calibrate, measure
 from dnamamba.species.model import SpeciesClassifier
 from dnamamba.species.negatives import UnlikeFiles
 from dnamamba.species.parts import Parts, part_genomes
-from dnamamba.species.probe import probe_head
 from dnamamba.species.result import FinetuneOutcome, controls_of, leave, missing_note, table, verdict
 from dnamamba.species.training import Trainer
 from dnamamba.species.training_windows import TrainingWindows
 
 CONFIG_FILE, PARTS_FILE = "finetune.yaml", "splits.json"
+FEWEST_INSERTIONS = 8
+"""Of each class; with fewer no training windows are laid over them."""
 
 
 def finetune_command(
@@ -101,10 +104,11 @@ def finetune(config: FinetuneConfig, out: Path, *, resume: bool = False) -> Fine
     measuring = Measuring(genomes, parts, config, alphabet)
     checkpoint = _checkpoint(out) if resume else None
     if checkpoint is None:
-        _probe(model, measuring, config, autocast)
+        first_head(model, measuring, config, autocast)
+    windows, over_insertions = _training_windows(genomes, parts, config, alphabet)
     trainer = Trainer(
         model,
-        TrainingWindows(parts.regions["train"], genomes.assemblies, len(genomes.classes), config, alphabet),
+        windows,
         config,
         alphabet,
         autocast,
@@ -114,6 +118,7 @@ def finetune(config: FinetuneConfig, out: Path, *, resume: bool = False) -> Fine
     )
     trainer.run()
     merge_adapters(model.lm)
+    refitted = refit_head(model, measuring, config, autocast)
     calibrate(model, measuring, autocast)
     rows = measure(model, measuring, unlike, autocast)
     outcome = FinetuneOutcome(
@@ -123,11 +128,30 @@ def finetune(config: FinetuneConfig, out: Path, *, resume: bool = False) -> Fine
         trainer.rows,
         trainer.best.step if trainer.best else trainer.step,
         time.monotonic() - began,
-        (*parts.notes, *missing_note(config, rows)),
+        (*parts.notes, *over_insertions, *refitted, *missing_note(config, rows)),
         _bound(genomes),
     )
     leave(outcome, model, config, genomes, parts)
     return outcome
+
+
+def _training_windows(
+    genomes: Genomes, parts: Parts, config: FinetuneConfig, alphabet: Alphabet
+) -> tuple[TrainingWindows, tuple[str, ...]]:
+    """The windows of every step, and what the result says of those over insertions."""
+    regions, classes = parts.regions["train"], len(genomes.classes)
+    found: Sequence[Sequence[Insertion]] = ()
+    note: tuple[str, ...] = ()
+    if config.insertions:
+        found = find_insertions(regions, genomes.assemblies, classes, alphabet)
+        told = ", ".join(f"{name} {len(one):,}" for name, one in zip(genomes.classes, found, strict=True))
+        if min(map(len, found)) >= FEWEST_INSERTIONS:
+            note = (f"{config.insertions:.0%} of the training windows lie over insertions, of which there are: {told}",)
+        else:
+            note = (f"too few insertions to lay training windows over ({told}): all lie as sampling={config.sampling}",)
+            found = ()
+        _say(note[0])
+    return TrainingWindows(regions, genomes.assemblies, classes, config, alphabet, found), note
 
 
 def _with_head(lm: MambaLM, genomes: Genomes, config: FinetuneConfig) -> SpeciesClassifier:
@@ -151,25 +175,6 @@ def _with_head(lm: MambaLM, genomes: Genomes, config: FinetuneConfig) -> Species
     elif head.train == "lora":
         add_adapters(lm, head.rank, head.alpha)
     return model
-
-
-def _probe(
-    model: SpeciesClassifier, measuring: Measuring, config: FinetuneConfig, autocast: torch.dtype | None
-) -> None:
-    """Fit a first head to the features as they are, where that is wanted and there are windows for it."""
-    head = config.head
-    if head.probe is None or head.pool == "last":
-        return
-    length = min(head.probe, config.longest)
-    train, valid = (measuring.windows(part, length, windows=head.probe_windows) for part in ("train", "valid"))
-    if train is None or valid is None:
-        _say(f"no windows of {length:,} bases in every class to fit a first head on: it starts at zero")
-        return
-    fitted = probe_head(model, train, valid, seed=config.run.seed, autocast=autocast)
-    _say(
-        f"a first head on the pretrained features: right calls at {format_size(length)} {fitted.valid_accuracy:.3f} "
-        f"(validation, {len(valid.labels):,} windows)"
-    )
 
 
 def _simulate(config: FinetuneConfig, out: Path) -> tuple[str, ...]:

@@ -101,16 +101,24 @@ class HeadConfig:
     probe: int | None = 2**12
     """Length of the windows by which a first head is fitted to the pretrained features, in bases (at most the longest
     stage's); none: the head starts at zero, as it always does with pool "last"."""
+    refit: int | None = None
+    """Length of the windows by which the head is fitted once more after the training, to the features as they have
+    become; kept where it tells validation windows of that length and longer ones better. None: the head stays as it
+    was trained. Not with pool "last"."""
     probe_windows: int = 1000
-    """Windows a class for it, at most."""
+    """Windows a class for `probe` and `refit`, at most."""
     lr_factor: float = 1.0
     """The head's learning rate over that of everything else."""
 
     def __post_init__(self) -> None:
         if self.rank < 1 or self.alpha <= 0 or self.lr_factor <= 0 or self.probe_windows < 1:
             raise InputError("head.rank, head.alpha, head.lr_factor and head.probe_windows: want positive numbers")
-        if self.probe is not None and self.probe < 1:
-            raise InputError(f"head.probe: want a length of 1 or more, or null, got {self.probe}")
+        for key in ("probe", "refit"):
+            value = getattr(self, key)
+            if value is not None and value < 1:
+                raise InputError(f"head.{key}: want a length of 1 or more, or null, got {value}")
+        if self.refit and self.pool == "last":
+            raise InputError("head.refit: one position's features are no mean; want pool mean or sum, or refit null")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,6 +206,10 @@ class FinetuneConfig:
     class (found near the same share of its length by a word of 24 bases), so that what the classes have in common drops
     out of the gradient; chromosome: class, then contig, then position, each uniform (the paper's); bases: class, then
     position, uniform over its bases."""
+    insertions: float = 0.5
+    """Share of the training windows that are laid over insertions: sequence that a class has and at least half of the
+    others lack at the same place. They tell species apart and are rare. Where a class has too few of them, as with
+    genes and mitogenomes, all windows lie as `sampling` says, and the result says so. 0: none are looked for."""
     reverse_complement: bool = True
     """Read half of the windows from the other strand; both of a pair alike."""
     stages: tuple[Stage, ...] = (Stage(length=2**10, steps=500, windows=64), Stage(length=2**12, steps=500, windows=32))
@@ -211,6 +223,8 @@ class FinetuneConfig:
     def __post_init__(self) -> None:
         if not self.stages:
             raise InputError("stages: want at least one")
+        if not 0 <= self.insertions < 1:
+            raise InputError(f"insertions: want a share from 0 to below 1, got {self.insertions}")
         if self.loss.at == "powers" and any(stage.length < self.loss.first for stage in self.stages):
             raise InputError(f"loss.first: {self.loss.first} is longer than the windows of a stage")
 
@@ -227,6 +241,11 @@ class FinetuneConfig:
     def longest(self) -> int:
         """Bases of the longest training window."""
         return max(stage.length for stage in self.stages)
+
+    @property
+    def furthest(self) -> int:
+        """Longest windows on which the training is judged: those that the head is fitted on too."""
+        return max(self.longest, self.head.refit or 0)
 
     @property
     def lengths(self) -> tuple[int, ...]:

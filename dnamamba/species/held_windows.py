@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 
 from dnamamba.pipelines.alphabet import Alphabet
 from dnamamba.pipelines.splits import AssemblyLike
-from dnamamba.species.parts import Region
-from dnamamba.species.training_windows import read_tokens
+from dnamamba.species.region import Region, read_tokens
 
 _TRIES = 4
 """Times as many places as windows are wanted that are looked at: some hold too many N."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dnamamba.pipelines.words import words
 from dnamamba.species.calibration import log_softmax
 from dnamamba.species.regression import Regression, fit_regression
 
@@ -25,20 +26,12 @@ def spectra(tokens: Tokens, k: int) -> NDArray[np.float32]:
     Returns:
         [n, words], one word a pair of reverse complements; the square root evens their variances out.
     """
-    words, columns = _canonical(k)
+    column, columns = _canonical(k)
     out = np.zeros((len(tokens), columns), np.float32)
-    powers = 4 ** np.arange(k - 1, -1, -1, dtype=np.int64)
 
     def count(i: int) -> None:
-        one = tokens[i]
-        good = one < 4
-        code = np.zeros(max(0, len(one) - k + 1), np.int64)
-        whole = np.ones(len(code), np.bool_)
-        for place, power in enumerate(powers.tolist()):
-            part = slice(place, len(one) - k + 1 + place)
-            code += one[part].astype(np.int64) * power
-            whole &= good[part]
-        counts = np.bincount(words[code[whole]], minlength=columns)
+        codes, whole = words(tokens[i], k)
+        counts = np.bincount(column[codes[whole]], minlength=columns)
         out[i] = np.sqrt(counts / max(1, counts.sum()))
 
     with ThreadPoolExecutor() as pool:  # numpy lets go of the interpreter

@@ -103,7 +103,7 @@ class Measuring:
         found = [
             self.windows("valid", length, windows=measure.valid_windows, bases=measure.bases // 16)
             for length in self.config.lengths
-            if length <= self.config.longest
+            if length <= self.config.furthest
         ]
         kept = [one for one in found if one is not None]
         if not kept:
@@ -115,10 +115,22 @@ class Measuring:
         """A point of the validation curve."""
         losses, accuracy = [], {}
         for one in self._curve:
-            logits = predict(model, one.tokens, autocast=autocast).logits[:, 0]
-            losses.append(cross_entropy(logits, one.labels, fit_temperature(logits, one.labels)))
-            accuracy[one.length] = float((logits.argmax(1) == one.labels).mean())
+            loss, accuracy[one.length] = _told(model, one, autocast)
+            losses.append(loss)
         return Point(float(np.mean(losses)), accuracy)
+
+    def valid_loss(self, model: SpeciesClassifier, lengths: Sequence[int], autocast: torch.dtype | None) -> float:
+        """As `Point.loss`, over all the validation windows of some lengths; infinite where there are none."""
+        found = [self.windows("valid", length, windows=self.config.measure.windows) for length in lengths]
+        losses = [_told(model, one, autocast)[0] for one in found if one is not None]
+        return float(np.mean(losses)) if losses else float("inf")
+
+
+def _told(model: SpeciesClassifier, windows: HeldWindows, autocast: torch.dtype | None) -> tuple[float, float]:
+    """Cross-entropy at the best temperature, nats, and share of right calls."""
+    logits = predict(model, windows.tokens, autocast=autocast).logits[:, 0]
+    loss = cross_entropy(logits, windows.labels, fit_temperature(logits, windows.labels))
+    return loss, float((logits.argmax(1) == windows.labels).mean())
 
 
 def calibrate(model: SpeciesClassifier, measuring: Measuring, autocast: torch.dtype | None) -> None:

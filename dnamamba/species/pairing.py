@@ -7,7 +7,7 @@ short window is long.
 from collections.abc import Sequence
 
 from dnamamba.pipelines.splits import AssemblyLike
-from dnamamba.species.parts import Region
+from dnamamba.species.region import Region
 
 WORD = 24
 """Bases that must agree: with 3% divergence half of all words do."""

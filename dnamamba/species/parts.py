@@ -3,27 +3,14 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from dnamamba.errors import InputError
 from dnamamba.pipelines.homology import Family
 from dnamamba.pipelines.splits import PARTS, Part, SplitConfig, SplitRegion, Splits, families_of, plan_splits
 from dnamamba.species.finetune_config import DataConfig
 from dnamamba.species.genomes import Genomes
-
-
-class Region(NamedTuple):
-    """Consecutive bases of one contig; 0-based, half-open."""
-
-    label: int
-    """Class."""
-    assembly: int
-    """Index into the genomes' assemblies."""
-    contig: str
-    start: int
-    end: int
-    locus: str
-    """Regions of one locus are orthologous: the same share of the length is about the same place."""
+from dnamamba.species.region import Region
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ from dnamamba.errors import InputError
 from dnamamba.pipelines.alphabet import Alphabet
 from dnamamba.pipelines.splits import AssemblyLike
 from dnamamba.species.finetune_config import FinetuneConfig
+from dnamamba.species.insertions import Insertion
 from dnamamba.species.pairing import LONGEST_PAIRED, find_place, window_words
-from dnamamba.species.parts import Region
+from dnamamba.species.region import Region, read_tokens
 
 T = TypeVar("T")
 
@@ -53,8 +54,19 @@ class TrainingWindows:
         classes: int,
         config: FinetuneConfig,
         alphabet: Alphabet,
+        insertions: Sequence[Sequence[Insertion]] = (),
     ) -> None:
-        """Lay out the regions of the training part; every class has some."""
+        """Lay out the regions of the training part; every class has some.
+
+        Args:
+            regions: of the training part.
+            assemblies: of the run.
+            classes: how many.
+            config: of the run.
+            alphabet: of the model.
+            insertions: a list a class, none of them empty, over which `config.insertions` of all windows are laid; or
+                nothing, and all windows lie as `config.sampling` says.
+        """
         self.assemblies, self.alphabet, self.config, self.classes = assemblies, alphabet, config, classes
         self._by_class = [[r for r in regions if r.label == label] for label in range(classes)]
         ordered = sorted(regions, key=lambda r: (r.locus, r.label))
@@ -65,6 +77,10 @@ class TrainingWindows:
         self._names = list(self._loci)
         sizes = [np.mean([r.end - r.start for rows in self._loci[n].values() for r in rows]) for n in self._names]
         self._locus_share = np.asarray(sizes) / np.sum(sizes)
+        self._insertions = insertions
+        # A draw is one window over an insertion, or else a window of every class where they are paired.
+        share, group = config.insertions, classes if config.sampling == "paired" else 1
+        self._insertion_draws = share * group / (1 - share + share * group) if insertions else 0.0
 
     def rows(self, step: int) -> Rows:
         """Draw and read the windows of a step.
@@ -100,6 +116,8 @@ class TrainingWindows:
     def _draw(self, rng: np.random.Generator, length: int) -> list[Place]:
         """A window of every class (paired), or of one class."""
         reverse = bool(rng.integers(2)) and self.config.reverse_complement
+        if self._insertion_draws and rng.random() < self._insertion_draws:
+            return [self._over_insertion(rng, length, reverse)]
         if self.config.sampling == "paired":
             return self._pair(rng, length, reverse)
         label = int(rng.integers(self.classes))
@@ -132,6 +150,13 @@ class TrainingWindows:
             group.append(place)
         return group
 
+    def _over_insertion(self, rng: np.random.Generator, length: int, reverse: bool) -> Place:
+        """A window whose middle lies in an insertion, as far as its region lets it; every class as often."""
+        region, first, last = _pick(rng, self._insertions[int(rng.integers(self.classes))])
+        middle = int(rng.integers(first, last))
+        start = max(region.start, min(middle - length // 2, region.end - length))
+        return Place(region, start, min(start + length, region.end), reverse)
+
     def _by_bases(self, rng: np.random.Generator, label: int) -> Region:
         regions = self._by_class[label]
         sizes = np.array([r.end - r.start for r in regions], dtype=np.float64)
@@ -143,28 +168,6 @@ class TrainingWindows:
 
     def _too_many_n(self, tokens: NDArray[np.uint8]) -> bool:
         return bool(np.count_nonzero(tokens == self.alphabet.n) > self.config.data.most_n * len(tokens))
-
-
-def read_tokens(
-    assemblies: Sequence[AssemblyLike],
-    region: Region,
-    start: int,
-    end: int,
-    alphabet: Alphabet,
-    *,
-    reverse: bool = False,
-) -> NDArray[np.uint8]:
-    """Tokens of some bases of a region, uint8 [end - start]; case is folded by the alphabet.
-
-    Raises:
-        InputError: a letter that the alphabet does not have; assembly, contig and position are named.
-    """
-    assembly = assemblies[region.assembly]
-    try:
-        tokens = alphabet.encode(assembly[region.contig, slice(start, end)])
-    except InputError as error:
-        raise InputError(f"{assembly.name}, {region.contig} from base {start + 1:,}: {error}") from None
-    return alphabet.reverse_complement(tokens) if reverse else tokens
 
 
 def pad(windows: Sequence[tuple[int, NDArray[np.uint8]]], alphabet: Alphabet) -> Rows:

@@ -71,12 +71,11 @@ def pretrained(folder: Path, store: Path, args: argparse.Namespace) -> Path:
 
 
 def finetune_config(model: Path, store: Path, args: argparse.Namespace) -> FinetuneConfig:
-    """Short windows first: a young repeat decides one, and little else stands in it. Long ones teach to stay silent."""
+    """Short windows over insertions first: a young repeat decides one. Long ones teach to stay silent elsewhere."""
     stages = [
-        {"length": 2**10, "steps": 1200, "windows": 520},
-        {"length": 2**13, "steps": 400, "windows": 65},
-        {"length": 2**16, "steps": 250, "windows": 10},
-        {"length": 2**18, "steps": 50, "windows": 5},
+        {"length": 2**9, "steps": 2000, "windows": 510},
+        {"length": 2**12, "steps": 400, "windows": 65},
+        {"length": 2**16, "steps": 100, "windows": 10},
     ]
     lengths = [2**k for k in range(10, 21)]
     measure = {
@@ -97,9 +96,10 @@ def finetune_config(model: Path, store: Path, args: argparse.Namespace) -> Finet
         "model": str(model),
         "data": {"stores": [str(store)]},
         "stages": stages,
-        "head": {"pool": "sum", "hidden": 512, "probe": 2**12, "probe_windows": 4000},
-        "loss": {"first": 2**8, "lm_weight": 0.05},
-        "optimiser": {"lr": 1e-4, "weight_decay": 0.01},
+        "insertions": 0.7,
+        "head": {"pool": "sum", "hidden": 512, "probe": None, "refit": 2**14, "probe_windows": 2000},
+        "loss": {"first": 2**6, "lm_weight": 0.2},
+        "optimiser": {"lr": 2e-3, "weight_decay": 0.01},
         "measure": measure,
         "run": {"seed": args.seed},
     }
