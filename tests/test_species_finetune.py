@@ -200,6 +200,7 @@ def test_the_command(tmp_path):
 def test_configs_of_the_package(name):
     config = read_config(name, [], "m", ("s",), ())
     assert config.furthest >= 2**12
+    assert (config.insertions == 0) == (name == "species-paper")  # the paper lays no windows over them
     with pytest.raises(InputError, match=r"head\.pool"):
         read_config(name, ["head.pool=max"], "m", ("s",), ())
     with pytest.raises(InputError, match="no model to fine-tune"):

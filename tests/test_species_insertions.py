@@ -43,7 +43,7 @@ def _genomes(divergence=0.02, classes=3):
 
 def test_insertions_are_found_where_they_lie():
     genomes, regions, lies = _genomes()
-    found = find_insertions(regions, genomes, 3, DNA)
+    found = find_insertions(regions, genomes, 3)
     assert [(len(one)) for one in found] == [3, 0, 0]
     for insertion, (start, end) in zip(found[0], lies, strict=True):
         assert insertion.region == regions[0]
@@ -53,7 +53,7 @@ def test_insertions_are_found_where_they_lie():
 
 def test_of_two_classes_the_other_one_decides():
     genomes, regions, _ = _genomes(classes=2)
-    found = find_insertions(regions, genomes, 2, DNA)
+    found = find_insertions(regions, genomes, 2)
     assert [len(one) for one in found] == [3, 0]
 
 
@@ -63,7 +63,7 @@ def test_what_one_of_four_others_lacks_is_no_insertion():
     text = genomes[4].contigs["c"]
     genomes[4].contigs["c"] = np.concatenate([text[:6_000], text[6_500:]])
     regions[4] = regions[4]._replace(end=len(genomes[4].contigs["c"]))
-    assert [len(one) for one in find_insertions(regions, genomes, 5, DNA)] == [3, 0, 0, 0, 0]
+    assert [len(one) for one in find_insertions(regions, genomes, 5)] == [3, 0, 0, 0, 0]
 
 
 def _with(genomes, regions, label, at, bases):
@@ -76,21 +76,21 @@ def test_what_two_of_five_share_both_have():
     genomes, regions, _ = _genomes(classes=5)
     for label in (1, 2):
         _with(genomes, regions, label, 13_000, random_dna(300, 7))
-    assert [len(one) for one in find_insertions(regions, genomes, 5, DNA)] == [3, 1, 1, 0, 0]
+    assert [len(one) for one in find_insertions(regions, genomes, 5)] == [3, 1, 1, 0, 0]
 
 
 @pytest.mark.parametrize("size,found", [(20, 0), (60, 1), (19_000, 1), (21_000, 0)])
 def test_neither_too_short_nor_too_long(size, found):
     genomes, regions, _ = _genomes()
     _with(genomes, regions, 1, 13_000, random_dna(size, 7))
-    assert [len(one) for one in find_insertions(regions, genomes, 3, DNA)] == [3, found, 0]
+    assert [len(one) for one in find_insertions(regions, genomes, 3)] == [3, found, 0]
 
 
 def test_an_insertion_may_copy_what_stands_further_on():
     genomes, regions, _ = _genomes(divergence=0.0)
     text = genomes[1].contigs["c"]
     _with(genomes, regions, 1, 6_000, text[12_000:12_300].copy())
-    (one,) = find_insertions(regions, genomes, 3, DNA)[1]
+    (one,) = find_insertions(regions, genomes, 3)[1]
     assert 5_900 < one.start <= 6_000 < 6_300 <= one.end < 6_400
 
 
@@ -101,7 +101,7 @@ def test_a_word_that_its_neighbours_do_not_bear_out_is_none():
     piece = text[7_200:7_300].copy()
     text[7_000:7_400] = random_dna(400, 3)
     text[7_050:7_150] = piece
-    assert [len(one) for one in find_insertions(regions, genomes, 2, DNA)] == [3, 0]
+    assert [len(one) for one in find_insertions(regions, genomes, 2)] == [3, 0]
 
 
 def test_a_repeat_that_moved_is_none():
@@ -109,20 +109,20 @@ def test_a_repeat_that_moved_is_none():
     text = genomes[1].contigs["c"]
     piece = text[4_000:4_200].copy()  # unique in both genomes, in another place of the second
     text[4_000:4_200], text[12_000:12_200] = text[12_000:12_200].copy(), piece
-    assert [len(one) for one in find_insertions(regions, genomes, 2, DNA)] == [3, 0]
+    assert [len(one) for one in find_insertions(regions, genomes, 2)] == [3, 0]
 
 
 def test_unlike_and_short_and_lonely_sequence_has_none():
     genomes = [MemoryGenome(f"g{i}", {"c": random_dna(5_000, i), "d": random_dna(10, i)}) for i in range(2)]
     regions = [Region(i, i, c, 0, n, c) for i in range(2) for c, n in (("c", 5_000), ("d", 10))]
-    assert find_insertions([*regions, Region(0, 0, "c", 0, 5_000, "alone")], genomes, 2, DNA) == [[], []]
+    assert find_insertions([*regions, Region(0, 0, "c", 0, 5_000, "alone")], genomes, 2) == [[], []]
 
 
 def test_pieces_of_a_region_make_no_difference(monkeypatch):
     genomes, regions, _ = _genomes()
-    whole = module._landmarks(regions[0], genomes, DNA, 8)
+    whole = module._landmarks(regions[0], genomes, 8)
     monkeypatch.setattr(module, "_AT_ONCE", 77)
-    pieces = module._landmarks(regions[0], genomes, DNA, 8)
+    pieces = module._landmarks(regions[0], genomes, 8)
     assert np.array_equal(pieces.codes, whole.codes)
     assert np.array_equal(pieces.places, whole.places)
 
@@ -130,7 +130,7 @@ def test_pieces_of_a_region_make_no_difference(monkeypatch):
 def test_fewer_landmarks_in_long_regions(monkeypatch):
     genomes, regions, lies = _genomes()
     monkeypatch.setattr(module, "_MOST", 400)  # one in 64, and few of them agree: intervals grow, none is lost but the
-    found = find_insertions(regions, genomes, 3, DNA)  # one of 60 bases, perhaps
+    found = find_insertions(regions, genomes, 3)  # one of 60 bases, perhaps
     assert len(found[0]) >= 2
     assert all(any(one.start <= start and end <= one.end for one in found[0]) for start, end in lies[:2])
     assert max(one.end - one.start for one in found[0]) > 1_300

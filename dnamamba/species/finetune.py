@@ -143,7 +143,8 @@ def _training_windows(
     found: Sequence[Sequence[Insertion]] = ()
     note: tuple[str, ...] = ()
     if config.insertions:
-        found = find_insertions(regions, genomes.assemblies, classes, alphabet)
+        _say(f"looking for insertions in {parts.bases('train'):,} bases")
+        found = find_insertions(regions, genomes.assemblies, classes)
         told = ", ".join(f"{name} {len(one):,}" for name, one in zip(genomes.classes, found, strict=True))
         if min(map(len, found)) >= FEWEST_INSERTIONS:
             note = (f"{config.insertions:.0%} of the training windows lie over insertions, of which there are: {told}",)

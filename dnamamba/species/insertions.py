@@ -6,16 +6,17 @@ times faster than windows laid anywhere.
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dnamamba.pipelines.alphabet import Alphabet
+from dnamamba.pipelines.alphabet import DNA
 from dnamamba.pipelines.splits import AssemblyLike
 from dnamamba.pipelines.words import hashed, words
-from dnamamba.species.region import Region, read_tokens
+from dnamamba.species.region import Region
 
 Ints = NDArray[np.int64]
 
@@ -51,7 +52,7 @@ class _Landmarks(NamedTuple):
 
 
 def find_insertions(
-    regions: Sequence[Region], assemblies: Sequence[AssemblyLike], classes: int, alphabet: Alphabet
+    regions: Sequence[Region], assemblies: Sequence[AssemblyLike], classes: int
 ) -> list[list[Insertion]]:
     """What each class has and at least half of the others lack.
 
@@ -63,36 +64,40 @@ def find_insertions(
         regions: of the part that is trained on.
         assemblies: of the run.
         classes: how many.
-        alphabet: of the model; A, C, G, T are its first tokens.
 
     Returns:
         A list a class, in the order of loci and places.
     """
     found: list[list[Insertion]] = [[] for _ in range(classes)]
     ordered = sorted(regions, key=lambda region: region.locus)  # stable: regions of a class keep their order
-    for _, members in groupby(ordered, key=lambda region: region.locus):
-        locus = list(members)
-        first = {region.label: region for region in reversed(locus)}
-        if len(first) < 2:
-            continue
-        longest = max(region.end - region.start for region in locus)
-        one_in = max(_ONE_IN, 1 << (-(-longest // _MOST) - 1).bit_length())
-        known = {region: _landmarks(region, assemblies, alphabet, one_in) for region in locus}
-        for region in locus:
-            others = [known[other] for label, other in first.items() if label != region.label]
-            gaps = [_longer_gaps(known[region], other) for other in others]
-            found[region.label] += [
-                Insertion(region, region.start + start, region.start + end)
-                for start, end in _covered(gaps, max(1, len(others) // 2))
+    with ThreadPoolExecutor() as pool:  # numpy lets go of the interpreter
+        for _, members in groupby(ordered, key=lambda region: region.locus):
+            locus = list(members)
+            first = {region.label: region for region in reversed(locus)}
+            if len(first) < 2:
+                continue
+            longest = max(region.end - region.start for region in locus)
+            one_in = max(_ONE_IN, 1 << (-(-longest // _MOST) - 1).bit_length())
+            landmarks = pool.map(lambda region, n=one_in: _landmarks(region, assemblies, n), locus)
+            known = dict(zip(locus, landmarks, strict=True))
+            pairs = [[known[other] for label, other in first.items() if label != region.label] for region in locus]
+            gaps = [
+                [pool.submit(_longer_gaps, known[region], other) for other in others]
+                for region, others in zip(locus, pairs, strict=True)
             ]
+            for region, longer in zip(locus, gaps, strict=True):
+                found[region.label] += [
+                    Insertion(region, region.start + start, region.start + end)
+                    for start, end in _covered([one.result() for one in longer], max(1, len(longer) // 2))
+                ]
     return found
 
 
-def _landmarks(region: Region, assemblies: Sequence[AssemblyLike], alphabet: Alphabet, one_in: int) -> _Landmarks:
+def _landmarks(region: Region, assemblies: Sequence[AssemblyLike], one_in: int) -> _Landmarks:
     codes, places = [], []
     for start in range(region.start, region.end, _AT_ONCE):
-        tokens = read_tokens(assemblies, region, start, min(start + _AT_ONCE + WORD - 1, region.end), alphabet)
-        here, whole = words(tokens, WORD)
+        span = slice(start, min(start + _AT_ONCE + WORD - 1, region.end))
+        here, whole = words(np.take(DNA.table, assemblies[region.assembly][region.contig, span]), WORD)
         chosen = np.flatnonzero(whole & (hashed(here, 32) % np.uint64(one_in) == 0))
         codes.append(here[chosen])
         places.append(chosen + (start - region.start))
