@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from dnamamba.parallel.processes import Processes
 from dnamamba.pipelines.splits import Splits
 from dnamamba.pretrain_config import PretrainConfig, read_config
 from dnamamba.run_folder import new_run_folder
+from dnamamba.say import say
 
 CONFIG_FILE, SPLITS_FILE = "pretrain.yaml", "splits.json"
 
@@ -44,7 +44,7 @@ def pretrain_command(
     if not resume:
         out = processes.from_first(lambda: new_run_folder(out, "pretrain"))
     assert out is not None
-    outcome = pretrain(config, out, resume=resume, say=_say, processes=processes)
+    outcome = pretrain(config, out, resume=resume, say=say, processes=processes)
     if not processes.is_first:
         return ""
     made = {
@@ -163,7 +163,3 @@ def _checkpoint(out: Path, say: Say) -> Checkpoint | None:
     checkpoint = latest_checkpoint(out / "checkpoints", say)
     say(f"going on after step {checkpoint.step:,}")
     return checkpoint
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

@@ -1,7 +1,6 @@
 """Fine-tuning for species: from a pretrained model and labelled genomes to a calibrated classifier and its report."""
 
 import json
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from dnamamba.model_directory import load, read_record
 from dnamamba.pipelines.alphabet import ALPHABETS, Alphabet
 from dnamamba.pipelines.splits import PARTS
 from dnamamba.run_folder import new_run_folder
+from dnamamba.say import say
 from dnamamba.species.adapters import add_adapters, merge_adapters
 from dnamamba.species.classifier_config import ClassifierConfig
 from dnamamba.species.finetune_config import FinetuneConfig, powers_between, read_config
@@ -96,9 +96,9 @@ def finetune(config: FinetuneConfig, out: Path, *, resume: bool = False) -> Fine
     parts = part_genomes(genomes, config.data, extra.get("splits"))
     _same_parts(parts, out, resume)
     title = _title(genomes)
-    _say(f"{title}: " + ", ".join(f"{part} {parts.bases(part):,} bases" for part in PARTS))
+    say(f"{title}: " + ", ".join(f"{part} {parts.bases(part):,} bases" for part in PARTS))
     for note in parts.notes:
-        _say(note)
+        say(note)
     model = _with_head(lm, genomes, config)
     alphabet = ALPHABETS[lm.config.alphabet]
     measuring = Measuring(genomes, parts, config, alphabet)
@@ -143,7 +143,7 @@ def _training_windows(
     found: Sequence[Sequence[Insertion]] = ()
     note: tuple[str, ...] = ()
     if config.insertions:
-        _say(f"looking for insertions in {parts.bases('train'):,} bases")
+        say(f"looking for insertions in {parts.bases('train'):,} bases")
         found = find_insertions(regions, genomes.assemblies, classes)
         told = ", ".join(f"{name} {len(one):,}" for name, one in zip(genomes.classes, found, strict=True))
         if min(map(len, found)) >= FEWEST_INSERTIONS:
@@ -151,7 +151,7 @@ def _training_windows(
         else:
             note = (f"too few insertions to lay training windows over ({told}): all lie as sampling={config.sampling}",)
             found = ()
-        _say(note[0])
+        say(note[0])
     return TrainingWindows(regions, genomes.assemblies, classes, config, alphabet, found), note
 
 
@@ -186,7 +186,7 @@ def _simulate(config: FinetuneConfig, out: Path) -> tuple[str, ...]:
 
     path = out / "genomes.zarr"
     if not path.exists():
-        _say(f"simulating five great apes of {config.data.simulate.bases:,} bases into {path}")
+        say(f"simulating five great apes of {config.data.simulate.bases:,} bases into {path}")
         aside = path.with_name(f".{path.name}.writing")
         simulate_store(aside, config.data.simulate, overwrite=True)
         aside.replace(path)  # a kill leaves no store with some of the species
@@ -203,10 +203,10 @@ def _same_parts(parts: Parts, out: Path, resume: bool) -> None:
 
 def _checkpoint(out: Path) -> Checkpoint | None:
     if not (out / "checkpoints").exists():
-        _say("no checkpoint was written before the run stopped: it starts at step 0")
+        say("no checkpoint was written before the run stopped: it starts at step 0")
         return None
-    checkpoint = latest_checkpoint(out / "checkpoints", _say)
-    _say(f"going on after step {checkpoint.step:,}")
+    checkpoint = latest_checkpoint(out / "checkpoints", say)
+    say(f"going on after step {checkpoint.step:,}")
     return checkpoint
 
 
@@ -223,7 +223,3 @@ def _bound(genomes: Genomes) -> dict[int, float]:
         return {}
     bound = species_bound(genomes.assemblies[0])  # type: ignore[arg-type]
     return {int(n): value for n, value in zip(bound["length"], bound["library_and_spectrum"], strict=True)}
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

@@ -1,17 +1,13 @@
 """When a run fits its head by regression: before the first step, and once more after the last."""
 
-import sys
-from functools import partial
-
 import torch
 
 from dnamamba.config import format_size
+from dnamamba.say import say
 from dnamamba.species.finetune_config import FinetuneConfig
 from dnamamba.species.measure import Measuring
 from dnamamba.species.model import SpeciesClassifier
 from dnamamba.species.probe import probe_head
-
-say = partial(print, file=sys.stderr, flush=True)
 
 
 def first_head(

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dnamamba.errors import InputError
+from dnamamba.say import say
 from dnamamba.sweep.context_report import typed_command
 from dnamamba.sweep.plan import Plan, as_figures, settle
 from dnamamba.sweep.results import RunResult, read_results
@@ -29,13 +30,13 @@ def carry_out(plan: Plan, out: Path, jobs: int | None, find: Find, echo: Callabl
     Raises:
         InputError: as settle and run_all; or, when the report of the others is written, that some runs failed.
     """
-    plan = settle(plan, out, _say)
+    plan = settle(plan, out, say)
     plan, unserved = served_plan(plan)
     for line in unserved:
-        _say(line)
+        say(line)
     slots = find_slots(jobs, all(config.run.device == "cpu" for config in plan.runs.values()))
     costs = {name: float(as_figures(config)["flops"]) for name, config in plan.runs.items()}
-    failed = run_all(costs, out, slots, _say)
+    failed = run_all(costs, out, slots, say)
     if len(failed) == len(plan.runs):
         name, error = next(iter(failed.items()))
         raise InputError(f"all {len(failed)} runs failed; {name}: {error}")
@@ -47,7 +48,3 @@ def carry_out(plan: Plan, out: Path, jobs: int | None, find: Find, echo: Callabl
     if failed:
         each = "; ".join(f"{name}: {error}" for name, error in failed.items())
         raise InputError(f"{len(failed)} of {len(plan.runs)} runs failed, the report holds the others: {each}")
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

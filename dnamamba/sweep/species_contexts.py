@@ -14,6 +14,7 @@ from dnamamba.files import write_whole
 from dnamamba.html_report import Picture, Section, Table, Text, write_report
 from dnamamba.model_directory import read_record
 from dnamamba.pictures import pyplot, save_picture
+from dnamamba.say import say
 from dnamamba.species.finetune_config import FinetuneConfig, Stage, read_config
 from dnamamba.sweep.context_report import typed_command
 from dnamamba.sweep.kept import claim_folder, read_json
@@ -95,11 +96,11 @@ def carry_out_species(plan: SpeciesPlan, out: Path, jobs: int | None, echo: Call
         InputError: as claim_folder and run_all; or, when the report of the others is written, that some runs failed.
     """
     if claim_folder(out, PLAN, to_dict(plan)):
-        _say(f"{out}: going on with the sweep that is there")
+        say(f"{out}: going on with the sweep that is there")
     # All train on equal bases; what longer windows cost more is not known beforehand.
     costs = {name: float(config.stages[0].length) for name, config in plan.runs.items()}
     slots = find_slots(jobs, all(config.run.device == "cpu" for config in plan.runs.values()))
-    failed = run_all(costs, out, slots, _say, WORKER)
+    failed = run_all(costs, out, slots, say, WORKER)
     done = {name: read_json(out / RUNS / name / RESULT) for name in plan.runs if (out / RUNS / name / RESULT).exists()}
     if not done:
         raise InputError(f"no run of the sweep is done: {'; '.join(f'{n}: {e}' for n, e in failed.items())}")
@@ -183,7 +184,3 @@ def _draw(done: dict[str, dict[str, Any]], path: Path) -> None:
     axes.set(xlabel="bases", ylabel="right calls")
     axes.legend(fontsize=8)
     save_picture(figure, path)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

@@ -23,6 +23,7 @@ from dnamamba.model_directory import load
 from dnamamba.pipelines.alphabet import ALPHABETS
 from dnamamba.pipelines.splits import Splits
 from dnamamba.pretrain import CONFIG_FILE, SPLITS_FILE, pretrain
+from dnamamba.say import say
 from dnamamba.sweep.context_curve import measure
 from dnamamba.sweep.kept import read_json
 from dnamamba.sweep.plan import RUNS, Plan, as_figures, read_plan, training_flops
@@ -44,7 +45,7 @@ def run_one(out: Path, name: str) -> None:
         if (folder / RESULT).exists():
             return
         if not (folder / "metrics.json").exists():
-            pretrain(plan.runs[name], folder, resume=(folder / CONFIG_FILE).exists(), say=_say)
+            pretrain(plan.runs[name], folder, resume=(folder / CONFIG_FILE).exists(), say=say)
         score(plan, name, folder)
 
 
@@ -87,13 +88,9 @@ def alone(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            _say("another process is at work on this run; waiting for it")
+            say("another process is at work on this run; waiting for it")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from dnamamba.files import write_whole
 from dnamamba.model import ModelConfig
 from dnamamba.model.config import SELECTIVE, MixerName
 from dnamamba.model_directory import save
+from dnamamba.say import say
 from dnamamba.tasks.extrapolation import Measured, measure, test_lengths
 from dnamamba.tasks.induction_heads import INDUCTION_HEADS
 from dnamamba.tasks.report import Outcome, draw, figures, percent, terminal_text, write_html
@@ -121,17 +122,17 @@ def _one(
 ) -> Outcome:
     """Train and test one model, or read what an earlier start found."""
     if (folder / RESULT).exists():
-        _say(f"{task.name}, {label}: done before, in {folder}")
+        say(f"{task.name}, {label}: done before, in {folder}")
         return _read(json.loads((folder / RESULT).read_text()))
     folder.mkdir(parents=True, exist_ok=True)
     training = TaskTraining(task, settings, config, device)
     parameters = sum(p.numel() for p in training.model.parameters())
-    _say(f"{task.name}, {label}: {parameters:,} parameters, at most {settings.steps:,} steps on {device}")
+    say(f"{task.name}, {label}: {parameters:,} parameters, at most {settings.steps:,} steps on {device}")
     training.run(folder, _Progress(f"{task.name}, {label}", settings))
     save(training.model, folder / "model", {"task": task.name, "settings": to_dict(settings)}, overwrite=True)
 
     def tell(one: Measured) -> None:
-        _say(f"{task.name}, {label}: length {format_size(one.length)}, {percent(one.accuracy)} of {one.samples:,}")
+        say(f"{task.name}, {label}: length {format_size(one.length)}, {percent(one.accuracy)} of {one.samples:,}")
 
     autocast = autocast_dtype(settings.precision, device)
     measured = measure(task, training.model, settings, test_lengths(settings), autocast, tell)
@@ -166,14 +167,10 @@ class _Progress:
         left = f", {pace * (self._settings.steps - look.step):,.0f} s left at most" if pace and not over else ""
         at = format_size(self._settings.stop_length)
         far = "" if look.far is None else f", at length {at} {percent(look.far)}"
-        _say(
+        say(
             f"{self._work}: step {look.step:,}/{self._settings.steps:,}, loss {look.loss:.4g}, on fresh samples "
             f"{look.check_loss:.4g}, accuracy {percent(look.accuracy)}{far}, {look.seconds:.0f} s{left}"
         )
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def _device_name(device: torch.device) -> str:
