@@ -73,7 +73,7 @@ def pretrained(folder: Path, store: Path, args: argparse.Namespace) -> Path:
 def finetune_config(model: Path, store: Path, args: argparse.Namespace) -> FinetuneConfig:
     """Short windows over insertions first: a young repeat decides one. Long ones teach to stay silent elsewhere."""
     stages = [
-        {"length": 2**9, "steps": 2000, "windows": 510},
+        {"length": 2**9, "steps": 1000, "windows": 510},
         {"length": 2**12, "steps": 400, "windows": 65},
         {"length": 2**16, "steps": 100, "windows": 10},
     ]
