@@ -118,8 +118,9 @@ def test_the_head_is_fitted_once_more_and_kept_where_it_is_better(tmp_path):
     assert [row.ours for row in kept.rows] == [row.ours for row in good.rows]
 
 
-def test_a_resumed_run_is_the_same_to_the_bit(tmp_path, monkeypatch):
-    config = _config(tmp_path)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_resumed_run_is_the_same_to_the_bit(tmp_path, monkeypatch, workers):
+    config = _config(tmp_path, run={"device": "cpu", "workers": workers})
     finetune(config, tmp_path / "whole")
     step = Trainer._one_step
 

@@ -10,6 +10,7 @@ from dnamamba.errors import InputError
 from dnamamba.pipelines.alphabet import DNA
 from dnamamba.species.finetune_config import DataConfig, FinetuneConfig, Stage
 from dnamamba.species.held_windows import held_windows
+from dnamamba.species.read_ahead import read_ahead
 from dnamamba.species.region import Region
 from dnamamba.species.training_windows import TrainingWindows
 
@@ -48,6 +49,32 @@ def test_a_step_is_the_same_every_time_and_no_other(sampling):
     assert windows.rows(5).bases.shape == (6, 256)
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert not np.array_equal(first.bases, other.bases)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_reading_ahead_gives_every_step_in_its_order(workers):
+    windows = _windows()
+    found = list(read_ahead(windows, 2, 9, workers))
+    assert len(found) == 7
+    for step, rows in enumerate(found, 2):
+        assert all(np.array_equal(a, b) for a, b in zip(rows, windows.rows(step), strict=True))
+    assert list(read_ahead(windows, 9, 9, workers)) == []
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_cannot_be_read_is_told_when_its_step_comes(workers, monkeypatch):
+    windows, read = _windows(), TrainingWindows.rows
+
+    def rows(self, step):
+        if step == 2:
+            raise InputError("g0: the disk is gone")
+        return read(self, step)
+
+    monkeypatch.setattr(TrainingWindows, "rows", rows)
+    ahead = read_ahead(windows, 0, 4, workers)
+    assert [len(next(ahead).labels) for _ in range(2)] == [24, 24]
+    with pytest.raises(InputError, match=r"^g0: the disk is gone$"):
+        next(ahead)
 
 
 @pytest.mark.parametrize("sampling", ["paired", "chromosome", "bases"])

@@ -184,10 +184,15 @@ class RunConfig:
     precision: Precision = "auto"
     micro_tokens: int | None = None
     """Tokens that go through the model at a time in training; none: what the device's memory holds."""
+    workers: int | None = None
+    """Processes that read windows ahead; 0: a thread of this one; none: 2 beside a GPU, else a thread. The same windows
+    in any case."""
     checkpoint_minutes: float = 5.0
     keep_checkpoints: int = 2
 
     def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 0:
+            raise InputError(f"run.workers: want 0 or more, got {self.workers}")
         if self.seed < 0 or self.keep_checkpoints < 1 or self.checkpoint_minutes <= 0:
             raise InputError("run.seed, run.keep_checkpoints, run.checkpoint_minutes: out of range")
         if self.micro_tokens is not None and self.micro_tokens < 1:

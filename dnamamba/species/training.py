@@ -6,8 +6,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from dnamamba.species.finetune_config import FinetuneConfig
 from dnamamba.species.finetune_progress import FinetuneProgress
 from dnamamba.species.loss import micro_losses
 from dnamamba.species.model import SpeciesClassifier
+from dnamamba.species.read_ahead import GPU_WORKERS, read_ahead
 from dnamamba.species.training_windows import Rows, TrainingWindows
 
 CPU_TOKENS = 2**15
@@ -147,17 +147,20 @@ class Trainer:
         saved = time.monotonic()
         every = max(1, self.total // self.config.measure.points)
         patience = self.config.measure.early_stop
-        with _Stop() as stop, FinetuneProgress(self.total, self.step) as progress, ThreadPoolExecutor(1) as reader:
+        workers = self.config.run.workers
+        if workers is None:
+            workers = GPU_WORKERS if self.model.device.type == "cuda" else 0
+        with (
+            _Stop() as stop,
+            FinetuneProgress(self.total, self.step) as progress,
+            closing(read_ahead(self.windows, self.step, self.total, workers)) as ahead,
+        ):
             self.model.train()
             if self.step == 0 and not self.rows:  # what the head is worth before any step
                 self._point({}, progress)
                 saved = self._save()
-            if self.step < self.total:
-                ahead = reader.submit(self.windows.rows, self.step)
             while self.step < self.total and not (patience and self._since_best >= patience):
-                rows = ahead.result()
-                if self.step + 1 < self.total:
-                    ahead = reader.submit(self.windows.rows, self.step + 1)
+                rows = next(ahead)
                 figures = self._one_step(rows)
                 self.step += 1
                 progress.told(self.step, self.config.stage_at(self.step - 1).length, int(rows.lengths.sum()), figures)
