@@ -20,6 +20,7 @@ from dnamamba.kernels.triton_scan_sparse import STAGES as SPARSE_STAGES
 from dnamamba.kernels.triton_scan_sparse import sparse_output_kernel
 
 CARRY_UNROLL = 8
+REGISTERS_SORTED = (96, 128)  # of a walk, forward and adjoint: what the loops need; for the sort alone ptxas takes 168
 _WORDS = {torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
 
 
@@ -95,12 +96,15 @@ def walk_chunks(
     times = torch.empty(size.B, chunks, size.D, dtype=torch.float32, device=x.device)
     words, rows = _as_words(rows)
     (sxb, sx), (sdb, sd), (szb, sz), (sbb, sb) = _strides(x), _strides(dt), _strides(z), _strides(rows)
-    chunk_kernel[(size.tiles * size.B * walked,)](
+    block = 0 if dt_bias is None else size.sorted(T)
+    tiles = -(-size.D // block) * (block // size.BD) if block else size.tiles
+    limit = {"maxnreg": REGISTERS_SORTED[adjoint]} if block and _has_ptx(x) else {}
+    chunk_kernel[(tiles * size.B * walked,)](
         x, dt, z, rows, A, dt_bias, reset_bytes, states, times,
-        size.L, T, chunks, int(adjoint and not outermost), walked, sxb, sdb, szb, sbb,
+        size.L, T, chunks, int(adjoint and not outermost), walked, multiprocessors(x.device), sxb, sdb, szb, sbb,
         SX=sx, SD=sd, SZ=sz, SB=sb, D=size.D, N=size.N, NP=size.NP, NG=size.groups(T, adjoint), BD=size.BD,
         BLOCK=plan.BLOCK, U=CHUNK_UNROLL, WORDS=words, PREFETCH=_has_ptx(x), SOFTPLUS=dt_softplus, ADJOINT=adjoint,
-        EVEN=size.even, num_warps=1,
+        SORTED=block, EVEN=size.even and size.D % (block or 1) == 0, num_warps=1, **limit,
     )  # fmt: skip
     return states, times
 

@@ -3,6 +3,9 @@
 Two kernels. `chunk_kernel` finds what one chunk adds to the state at its far end, starting from nothing, and how much
 time passes in it. `carry_kernel` walks the few chunks in order: carried = exp(A * time) * carried + added. The backward
 needs the same with time reversed, for gamma[t] = exp(A * dt[t]) * (gradient of the state after step t).
+
+A tile stops when its slowest channel has forgotten. Where it may (SORTED), a tile is therefore made of channels that
+forget about equally fast, out of a block of SORTED neighbours.
 """
 # mypy: ignore-errors
 # ruff: noqa: RUF005, SIM108
@@ -11,7 +14,18 @@ needs the same with time reversed, for gamma[t] = exp(A * dt[t]) * (gradient of 
 import triton
 import triton.language as tl
 
-from dnamamba.kernels.triton_scan_math import LOG2E, load, prefetch, row, sigmoid, state_row, store, time_step, unpack
+from dnamamba.kernels.triton_scan_math import (
+    LOG2E,
+    load,
+    prefetch,
+    row,
+    sigmoid,
+    softplus,
+    state_row,
+    store,
+    time_step,
+    unpack,
+)
 
 UNROLL = 4
 NOTHING_LEFT = tl.constexpr(-25.0)  # log2: a part decayed to 2^-25 is half of the last place of a float32
@@ -26,17 +40,54 @@ def _any_left(A_even, A_odd, time, on, on_odd, EVEN: tl.constexpr):
     return tl.max(tl.maximum(even, odd)) > NOTHING_LEFT
 
 
+@triton.jit
+def _side_by_side(machine, PARTS: tl.constexpr):
+    """Which unit this program belongs to, and which of the unit's PARTS programs it is.
+
+    They read the same rows: a machine's width apart, one multiprocessor is given all of them, and its L1 serves them.
+    Each round has another order, as one of its four schedulers is given every fourth program.
+    """
+    pid = tl.program_id(0)
+    turn = pid // (PARTS * machine)
+    first = turn * PARTS * machine
+    wide = tl.minimum(machine, (tl.num_programs(0) - first) // PARTS)
+    unit = turn * machine + (pid - first) % wide
+    return unit, ((pid - first) // wide + turn) % PARTS
+
+
+@triton.jit
+def _by_speed(
+    A_ptr, bias_ptr, first, part, D: tl.constexpr, N: tl.constexpr, NP: tl.constexpr, BD: tl.constexpr,
+    SORTED: tl.constexpr, SOFTPLUS: tl.constexpr,
+):  # fmt: skip
+    """The channels, of SORTED ones from `first` on, that make tile `part` of them: slowest first, past D last."""
+    i = tl.arange(0, SORTED)
+    n = tl.arange(0, NP)
+    d = first + i
+    at = n[:, None] * D + d[None, :]
+    A = tl.load(A_ptr + at, mask=(n < N)[:, None] & (d < D)[None, :], other=float("-inf"))
+    step = tl.load(bias_ptr + d, mask=d < D, other=0.0).to(tl.float32)
+    if SOFTPLUS:
+        step, _ = softplus(step)
+    # A float's bits, in the order of the floats (a NaN has a place too), with the channel in the lowest: no two alike.
+    key = (tl.max(A, 0) * -step).to(tl.int32, bitcast=True)
+    key = tl.where(d < D, key ^ (key >> 31 & 0x7FFFFFFF), 0x7FFFFFFF)
+    # A gather and no sum over a part of the order: it leaves each lane one channel, as the walk wants them.
+    tile = tl.gather(tl.sort(key & -SORTED | i), part * BD + tl.arange(0, BD), 0)
+    return first + (tile & SORTED - 1)
+
+
 @triton.jit(
-    do_not_specialize=["L", "T", "n_chunks", "first_chunk", "n_walked"],
+    do_not_specialize=["L", "T", "n_chunks", "first_chunk", "n_walked", "machine"],
     do_not_specialize_on_alignment=["A_ptr", "added_ptr"],
 )
 def chunk_kernel(
     x_ptr, dt_ptr, z_ptr, B_ptr, A_ptr, bias_ptr, reset_ptr, added_ptr, time_ptr,
-    L, T, n_chunks, first_chunk, n_walked, sxb, sdb, szb, sbb,
+    L, T, n_chunks, first_chunk, n_walked, machine, sxb, sdb, szb, sbb,
     SX: tl.constexpr, SD: tl.constexpr, SZ: tl.constexpr, SB: tl.constexpr,
     D: tl.constexpr, N: tl.constexpr, NP: tl.constexpr, NG: tl.constexpr, BD: tl.constexpr, BLOCK: tl.constexpr,
     U: tl.constexpr, WORDS: tl.constexpr, PREFETCH: tl.constexpr, SOFTPLUS: tl.constexpr, ADJOINT: tl.constexpr,
-    EVEN: tl.constexpr,
+    SORTED: tl.constexpr, EVEN: tl.constexpr,
 ):  # fmt: skip
     """Walk a chunk away from the end where its sum is wanted, and stop once nothing further away can matter.
 
@@ -44,13 +95,23 @@ def chunk_kernel(
     dy = dout * silu(z) (x_ptr holds dout), row C (B_ptr holds it). The states stand in NG groups of NP / NG: the last
     group, fastest in a fresh model, usually stops first, and the walk goes on without it. Of each batch row's n_chunks,
     n_walked are walked, from first_chunk on: who wants only where chunks start needs no sum of the outermost one.
+    SORTED: channels of a block that is dealt out to its tiles by how fast they forget, BD times a power of two, or 0.
+    Every block then has all its tiles, and EVEN says that D is a multiple of it.
     """
-    TILES: tl.constexpr = (D + BD - 1) // BD
+    WIDTH: tl.constexpr = SORTED if SORTED else BD
+    BLOCKS: tl.constexpr = (D + WIDTH - 1) // WIDTH
+    PARTS: tl.constexpr = max(2, WIDTH // BD)  # of a row, that are prefetched one by one
     HALF: tl.constexpr = NP // NG // 2  # a group's states: n = 2 (g HALF + m) + p, in planes p as B's words hold them
-    pid = tl.program_id(0)
-    d = (pid % TILES) * BD + tl.arange(0, BD)
-    b = (pid // TILES // n_walked).to(tl.int64)
-    chunk = first_chunk + pid // TILES % n_walked
+    if SORTED:
+        unit, tile = _side_by_side(machine, SORTED // BD)
+        corner = unit % BLOCKS * SORTED
+        d = _by_speed(A_ptr, bias_ptr, corner, tile, D, N, NP, BD, SORTED, SOFTPLUS)
+    else:
+        unit = tl.program_id(0)
+        corner = unit % BLOCKS * BD
+        d = corner + tl.arange(0, BD)
+    b = (unit // BLOCKS // n_walked).to(tl.int64)
+    chunk = first_chunk + unit // BLOCKS % n_walked
     item = b * n_chunks + chunk
     on_d = d < D
     m = tl.arange(0, HALF)
@@ -93,11 +154,10 @@ def chunk_kernel(
         alive = _any_left(As[2 * top], As[2 * top + 1], time, on, on_odd, EVEN) & is_open
         while (block < blocks) & alive:
             ahead = (block + 1) * BLOCK if ADJOINT else last - (block + 2) * BLOCK + 1
-            tile = (pid % TILES) * BD
-            prefetch(x_ptr + tile, SX, ahead, last, BD, BLOCK, PREFETCH)
-            prefetch(dt_ptr + tile, SD, ahead, last, BD, BLOCK, PREFETCH)
+            prefetch(x_ptr + corner, SX, ahead, last, WIDTH, BLOCK, PREFETCH, PARTS)
+            prefetch(dt_ptr + corner, SD, ahead, last, WIDTH, BLOCK, PREFETCH, PARTS)
             if ADJOINT and z_ptr is not None:
-                prefetch(z_ptr + tile, SZ, ahead, last, BD, BLOCK, PREFETCH)
+                prefetch(z_ptr + corner, SZ, ahead, last, WIDTH, BLOCK, PREFETCH, PARTS)
             prefetch(B_ptr, SB, ahead, last, 2, BLOCK, PREFETCH)
             for i in range(0, BLOCK, U):
                 next_xs, next_dts, next_zs, next_Bs = (), (), (), ()
@@ -148,7 +208,10 @@ def chunk_kernel(
                         if reset_ptr is not None:
                             is_open &= not is_reset
                     if u % 2 == 1:  # holds the loads above it in place, see triton_scan_forward.py
-                        store(time_ptr + d, time, on_d, EVEN)
+                        if SORTED:  # and writes a NaN at most: the channels are far apart
+                            tl.store(time_ptr + d, time, mask=on_d & (time != time))
+                        else:
+                            store(time_ptr + d, time, on_d, EVEN)
                 xs, dts, zs, Bs = next_xs, next_dts, next_zs, next_Bs
             block += 1
             alive = _any_left(As[2 * top], As[2 * top + 1], time, on, on_odd, EVEN) & is_open

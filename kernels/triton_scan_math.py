@@ -173,15 +173,16 @@ def unpack(part, ODD: tl.constexpr, WORDS: tl.constexpr):
 @triton.jit
 def prefetch(
     ptr, STRIDE: tl.constexpr, t, last, WIDTH: tl.constexpr, ROWS: tl.constexpr, PREFETCH: tl.constexpr,
+    PARTS: tl.constexpr = 2,
 ):  # fmt: skip
     """Ask L2 for WIDTH values of ROWS rows from step `t` on, without waiting: a later load then misses L1 only.
 
     It needs no register and no scoreboard, unlike a load made early. PREFETCH is off where there is no PTX.
     """
     if PREFETCH:
-        part = tl.arange(0, 2 * ROWS)  # two halves of each row
-        steps = tl.minimum(tl.maximum(t + part // 2, 0), last)
-        address = (ptr + steps.to(tl.int64) * STRIDE + part % 2 * (WIDTH // 2)).to(tl.int64)
+        part = tl.arange(0, PARTS * ROWS)
+        steps = tl.minimum(tl.maximum(t + part // PARTS, 0), last)
+        address = (ptr + steps.to(tl.int64) * STRIDE + part % PARTS * (WIDTH // PARTS)).to(tl.int64)
         tl.inline_asm_elementwise(
             "prefetch.global.L2 [$1]; mov.u32 $0, 0;", "=r,l", [address], dtype=tl.int32, is_pure=False, pack=1
         )

@@ -19,6 +19,7 @@ SEARCHED = 2048  # steps of a chunk that are all walked for its state; of what i
 PIECES = (1, 2, 3, 4, 6, 8)  # in which a chunk that is no longer may be walked, where chunks alone are too few programs
 # Groups of states that stop by themselves, for walks up to so many steps, forward and adjoint: each saves, and costs.
 GROUPS = (((768, 1), (3072, 2), (float("inf"), 4)), ((1024, 1), (float("inf"), 4)))
+SORTED = 0  # channels a block that is dealt out to its tiles by speed; 0: tiles are of neighbours
 BEYOND = 0.55  # share of the steps past those that is still walked, with the step sizes of a fresh model
 SPARSE = 9  # programs a multiprocessor up to which the output pass for few of them is faster
 LONG = 2**19  # steps from which extra memory is held to a quarter of 16-bit x, dt, z and y
@@ -72,6 +73,11 @@ class Sizes(NamedTuple):
         """Groups of states that stop by themselves in a walk over T steps."""
         groups = next(groups for limit, groups in GROUPS[adjoint] if limit >= T)
         return groups if 4 * groups <= self.NP else 1
+
+    def sorted(self, T: int) -> int:
+        """Channels a block, of which a walk over T steps makes tiles of equally fast ones; 0: of neighbours."""
+        block = min(SORTED, self.BD << (self.tiles.bit_length() - 1))
+        return block if block > self.BD else 0
 
 
 def _walk_clocks(size: Sizes, T: int, pieces: int, machine: int) -> float:

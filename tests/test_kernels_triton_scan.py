@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from triton_process import run_json
-from triton_scan_cases import IN_PLACE, MANY, SMALL, WHOLE, Case, Result, run_reference
+from triton_scan_cases import IN_PLACE, MANY, SMALL, SORTED, WHOLE, Case, Result, run_reference
 
 from dnamamba.kernels import triton_scan
 from dnamamba.kernels.triton_scan import borders_shape
@@ -29,13 +29,21 @@ def compiled() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "name", [*SMALL, *(f"{name}, many programs" for name in MANY), *(f"{name}, walked whole" for name in WHOLE)]
+    "name",
+    [*SMALL, *SORTED, *(f"{name}, many programs" for name in MANY), *(f"{name}, walked whole" for name in WHOLE)],
 )
 def test_matches_float64(name: str, interpreted: dict[str, Any]) -> None:
-    dtype = SMALL[name.removesuffix(", many programs").removesuffix(", walked whole")].dtype
+    dtype = (SMALL | SORTED)[name.removesuffix(", many programs").removesuffix(", walked whole")].dtype
     for output, error in interpreted[name].items():
         limit = (FORWARD_TOLERANCE if output in ("y", "final_state") else GRADIENT_TOLERANCE)[dtype]
         assert error < limit, f"{output}: relative error {error:.1e}"
+
+
+def test_tiles_of_equally_fast_channels_stop_where_one_slow_channel_kept_its_neighbours_awake(
+    interpreted: dict[str, Any],
+) -> None:
+    stopped = interpreted["sorted, stopped"]
+    assert stopped["equally fast"] > stopped["neighbours"]
 
 
 @pytest.mark.parametrize("value", ["nan", "inf"])
@@ -56,8 +64,8 @@ def test_gradients_in_place_are_those_apart(name: str, interpreted: dict[str, An
 
 def test_compiles_for_ampere_and_hopper(compiled: dict[str, Any]) -> None:
     assert {name.rsplit(" ", 1)[1] for name in compiled} == {"sm_80", "sm_90"}
-    for name in ("output sm_90", "chunk sm_90", "chunk, one group sm_90", "chunk, adjoint sm_90", "gradient sm_90"):
-        assert compiled[name]["stack"] == 0, f"{name} spills registers"
+    for name in ("output", "chunk", "chunk, one group", "chunk, sorted", "chunk, adjoint", "gradient"):
+        assert compiled[f"{name} sm_90"]["stack"] == 0, f"{name} spills registers"
 
 
 def test_the_reference_the_cases_compare_with_is_the_published_formula() -> None:

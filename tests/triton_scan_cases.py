@@ -31,6 +31,7 @@ class Case:
     strided: bool = False
     dt_raw: float | None = None
     fastest: float = 8.0
+    slow_to_fast: bool = False
 
     def inputs(self, device: str, seed: int = 0) -> dict[str, Tensor | None]:
         draw = torch.Generator().manual_seed(seed)
@@ -46,6 +47,10 @@ class Case:
         dt = dt.abs() * 0.1 if not self.softplus else dt * 0.5 if self.dt_raw is None else dt * 0.1 + self.dt_raw
         if not self.strided:
             x, z, rows_B, rows_C = (t.contiguous() for t in (x, z, rows_B, rows_C))
+        bias = normal(D) * 0.1 + (0.5 if not self.softplus else 0)
+        if self.slow_to_fast:  # steps from 0.005 to 5, in no order
+            bias = torch.exp(torch.linspace(-5.3, 1.6, D)[torch.randperm(D, generator=draw)]).to(device)
+            bias = bias + torch.log(-torch.expm1(-bias)) if self.softplus else bias
         reset = torch.rand(B, L, generator=draw) < 0.15
         reset[:, 3::7] = True  # on both steps of a round
         return {
@@ -56,7 +61,7 @@ class Case:
             "C": rows_C,
             "D": normal(D) if self.skip else None,
             "z": z if self.gate else None,
-            "dt_bias": normal(D) * 0.1 + (0.5 if not self.softplus else 0) if self.bias else None,
+            "dt_bias": bias if self.bias else None,
             "initial_state": normal(B, D, N) if self.start else None,
             "reset": reset.to(device) if self.reset else None,
         }
@@ -157,6 +162,22 @@ def split_equals_whole(case: Case, device: str, cut: int) -> dict[str, float]:
     return result
 
 
+def stopped_channels(case: Case, device: str) -> dict[str, int]:
+    """How many channels' chunks are not walked to their other end: with tiles of neighbours, and of equally fast."""
+    t = case.inputs(device)
+    size = triton_scan_plan.Sizes.of(t["x"], t["A"])
+    A, chunks, found = t["A"].t().contiguous(), case.L // case.T, {}
+    whole = torch.nn.functional.softplus(t["dt"].float() + t["dt_bias"]).view(case.B, chunks, case.T, case.D).sum(2)
+    keep = triton_scan_plan.SORTED
+    for name, block in (("neighbours", 0), ("equally fast", keep)):
+        triton_scan_plan.SORTED = block
+        given = (t["x"], t["dt"], None, t["B"], A, t["dt_bias"], None, case.softplus, False)
+        times = triton_scan.walk_chunks(size, case.T, *given, outermost=True)[1]
+        found[name] = int((times < 0.99 * whole).sum())
+    triton_scan_plan.SORTED = keep
+    return found
+
+
 def in_place_equals_apart(case: Case, device: str) -> dict[str, bool]:
     """Gradients written over dy, dt and z, parts of wider rows, and y again, against the plain call: the same bits."""
     t = case.inputs(device)
@@ -202,6 +223,17 @@ SMALL = {
     "chunks of 24": Case(L=30, D=4, N=4, T=24, reset=True),
     "chunks in pieces": Case(L=36, D=5, N=5, T=16, reset=True),
 }
+SORTED = {  # more channels than a tile has, in tiles of equally fast ones
+    "slow and fast channels, many resets": Case(L=32, D=33, N=64, T=16, slow_to_fast=True, fastest=60.0, reset=True),
+    "slow and fast channels, odd": Case(L=30, D=45, N=33, T=16, slow_to_fast=True, fastest=60.0),
+    "slow and fast channels, whole": Case(
+        B=2, L=32, D=32, N=64, T=16, slow_to_fast=True, fastest=60.0, dtype=torch.bfloat16
+    ),
+    "slow and fast channels, 16 states": Case(L=21, D=70, T=8, slow_to_fast=True, fastest=60.0, strided=True),
+    "slow and fast channels, no bias": Case(L=12, D=9, N=64, T=8, bias=False),
+    "slow and fast channels, no softplus": Case(L=20, D=9, N=64, T=16, slow_to_fast=True, fastest=60.0, softplus=False),
+}
+STOPPING = Case(L=48, D=32, N=64, T=24, slow_to_fast=True, fastest=200.0)
 IN_PLACE = ("plain", "resets", "bfloat16, strided")
 MANY = ("chunks", "resets", "no softplus", "33 states, float16", "bfloat16, strided")
 WHOLE = ("a chunk that forgets", "fast and slow states")
@@ -220,6 +252,9 @@ def main() -> None:
     triton_scan_plan.PIECES = (1,)  # longer walks: two groups of states, and four
     triton_scan_plan.pick_pieces.cache_clear()
     result |= {f"{name}, walked whole": errors(SMALL[name], "cpu") for name in WHOLE}
+    triton_scan_plan.SORTED = 128
+    result |= {name: errors(case, "cpu") for name, case in SORTED.items()}
+    result["sorted, stopped"] = stopped_channels(STOPPING, "cpu")
     triton_scan_plan.SPARSE = 0  # the output pass for many programs
     result |= {f"{name}, many programs": errors(SMALL[name], "cpu") for name in MANY}
     print(json.dumps(result))

@@ -24,7 +24,7 @@ INPUTS = {f"{name}_ptr" for name in ("x", "dt", "z", "B", "C", "y", "dy", "dx", 
 SIZES = {
     "SX": 1024, "SZ": 1024, "SD": 512, "SG": 512, "SB": 64, "SC": 64, "ODX": 512, "ODD": 512, "ODZ": 512,
     "D": 512, "N": 16, "NP": 16, "BD": 32,
-    "BLOCK": BLOCK, "STAGES": STAGES, "NG": 4, "WORDS": None, "SOFTPLUS": True, "EVEN": True, "SIZE": 1024,
+    "BLOCK": BLOCK, "STAGES": STAGES, "NG": 4, "SORTED": 0, "WORDS": None, "SOFTPLUS": True, "EVEN": True, "SIZE": 1024,
 }  # fmt: skip
 CHUNK = {"U": CHUNK_UNROLL, "PREFETCH": True, "reset_ptr": None, "WORDS": tl.bfloat16, "SB": 32}
 KERNELS: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -34,6 +34,7 @@ KERNELS: dict[str, tuple[Any, dict[str, Any]]] = {
     "sparse output, resets, odd": (sparse_output_kernel, {"EVEN": False}),
     "chunk": (chunk_kernel, CHUNK | {"ADJOINT": False, "z_ptr": None}),
     "chunk, one group": (chunk_kernel, CHUNK | {"ADJOINT": False, "z_ptr": None, "NG": 1}),
+    "chunk, sorted": (chunk_kernel, CHUNK | {"ADJOINT": False, "z_ptr": None, "NG": 2, "SORTED": 128}),
     "chunk, resets, odd": (chunk_kernel, {"U": CHUNK_UNROLL, "PREFETCH": True, "ADJOINT": True, "EVEN": False}),
     "chunk, adjoint": (chunk_kernel, CHUNK | {"ADJOINT": True}),
     "carry": (carry_kernel, {"U": CARRY_UNROLL, "ADJOINT": True, "cut_ptr": None}),
