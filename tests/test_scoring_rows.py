@@ -70,7 +70,7 @@ def test_comparisons_lie_on_the_grid_and_twice_as_far_each():
     fork = Fork(1000, 1001, np.zeros(1, np.uint8), np.ones(1, np.bool_), ((1000, 1001),), False, 5000)
     places = [64 * cell - (1001 - 100 + 1) for cell in check_cells(fork, 100)]  # bases of the horizon read by then
     assert FIRST_CHECK <= places[0] < FIRST_CHECK + 64
-    assert [b - places[0] for b in places[1:]] == [256, 512, 1024, 2048, 4096]
+    assert [b - places[0] for b in places[1:]] == [512, 1024, 2048, 4096]
     assert check_cells(fork, 100)[-1] * 64 < 1001 - 100 + 1 + 5000
-    short = Fork(1000, 1001, np.zeros(1, np.uint8), np.ones(1, np.bool_), ((1000, 1001),), False, 200)
+    short = Fork(1000, 1001, np.zeros(1, np.uint8), np.ones(1, np.bool_), ((1000, 1001),), False, 512)
     assert check_cells(short, 100) == []

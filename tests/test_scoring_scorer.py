@@ -241,7 +241,7 @@ def test_the_reading_ends_where_states_meet(reference, variants):
             layer.mixer.A_log.clamp_(min=0.0)
     read, scores = {}, {}
     for early_stop in (True, False):
-        scorer = VariantScorer(model, reference, context=256, horizon=1000, early_stop=early_stop)
+        scorer = VariantScorer(model, reference, context=256, horizon=2000, early_stop=early_stop)
         scorer._passes = counting = _Counting(scorer._passes)
         scores[early_stop] = list(scorer.score_many(variants))
         read[early_stop] = counting.tokens

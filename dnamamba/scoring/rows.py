@@ -24,7 +24,7 @@ from dnamamba.scoring.passes import LETTERS, Passes
 from dnamamba.scoring.strand import Tokens
 from dnamamba.scoring.track import Track
 
-FIRST_CHECK = 256
+FIRST_CHECK = 512
 """Bases of the horizon that are read at least before the first comparison; each further one lies twice as far. The
 step sizes that training starts from forget a state to 1e-4 in some 9,000 bases: a fork that ends early is a matter of
 long horizons, or of models that forget faster."""
