@@ -7,16 +7,16 @@ from queue import Empty, Full, Queue
 from threading import Event, Thread
 
 import torch
-from torch.utils.data import DataLoader, Sampler
 
 from dnamamba.data import Batch, MicroBatch, TrainingData, make_batch
+from dnamamba.ordered_reading import OrderedReading
 
 DEPTH = 2
 """Micro-batches that wait on the device for their turn."""
 _LOOK = 0.1  # seconds between two looks of the reading thread at whether anybody still wants its batches
 
 
-class StepOrder(Sampler[tuple[int, int]]):
+class StepOrder:
     """Keys of all micro-batches from one optimiser step up to another, in order."""
 
     def __init__(self, data: TrainingData, start: int, stop: int) -> None:
@@ -33,7 +33,7 @@ class StepOrder(Sampler[tuple[int, int]]):
 
 def training_loader(
     data: TrainingData, *, start_step: int = 0, stop_step: int | None = None, workers: int = 0
-) -> DataLoader[MicroBatch]:
+) -> OrderedReading[tuple[int, int], MicroBatch]:
     """One loader through all stages that are left, in order; the same micro-batches whatever the number of workers.
 
     Args:
@@ -43,20 +43,13 @@ def training_loader(
         workers: reading processes; 0 reads in this one.
     """
     stop = data.curriculum.total_steps if stop_step is None else stop_step
-    return DataLoader(
-        data,
-        sampler=StepOrder(data, start_step, stop),
-        batch_size=None,
-        num_workers=workers,
-        prefetch_factor=2 if workers else None,
-        persistent_workers=False,
-    )
+    return OrderedReading(data, StepOrder(data, start_step, stop), workers)
 
 
 class ReadAhead:
     """A loader's micro-batches on the device, in the loader's order. Can be iterated again and again."""
 
-    def __init__(self, loader: DataLoader[MicroBatch], device: torch.device) -> None:
+    def __init__(self, loader: OrderedReading[tuple[int, int], MicroBatch], device: torch.device) -> None:
         """Nothing is read yet; `device` is where the batches are wanted (`samples` stay on the CPU)."""
         self.loader, self.device = loader, device
         self.waited = 0.0
@@ -66,7 +59,7 @@ class ReadAhead:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[MicroBatch]:
-        batches = iter(self.loader)  # here, not in the thread: worker processes are forked while nothing else runs
+        batches = iter(self.loader)  # here, not in the thread: it may fork
         ahead = _Thread(batches, self.device)
         ahead.start()
         try:

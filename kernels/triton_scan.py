@@ -20,7 +20,7 @@ from dnamamba.kernels.triton_scan_sparse import STAGES as SPARSE_STAGES
 from dnamamba.kernels.triton_scan_sparse import sparse_output_kernel
 
 CARRY_UNROLL = 8
-REGISTERS_SORTED = (96, 128)  # of a walk, forward and adjoint: what the loops need; for the sort alone ptxas takes 168
+REGISTERS_SORTED = 128  # what the loops of a walk need; for the sort alone ptxas takes 168
 _WORDS = {torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
 
 
@@ -98,11 +98,11 @@ def walk_chunks(
     (sxb, sx), (sdb, sd), (szb, sz), (sbb, sb) = _strides(x), _strides(dt), _strides(z), _strides(rows)
     block = 0 if dt_bias is None else size.sorted(T)
     tiles = -(-size.D // block) * (block // size.BD) if block else size.tiles
-    limit = {"maxnreg": REGISTERS_SORTED[adjoint]} if block and _has_ptx(x) else {}
+    limit = {"maxnreg": REGISTERS_SORTED} if block and _has_ptx(x) else {}
     chunk_kernel[(tiles * size.B * walked,)](
         x, dt, z, rows, A, dt_bias, reset_bytes, states, times,
         size.L, T, chunks, int(adjoint and not outermost), walked, multiprocessors(x.device), sxb, sdb, szb, sbb,
-        SX=sx, SD=sd, SZ=sz, SB=sb, D=size.D, N=size.N, NP=size.NP, NG=size.groups(T, adjoint), BD=size.BD,
+        SX=sx, SD=sd, SZ=sz, SB=sb, D=size.D, N=size.N, NP=size.NP, NG=size.groups(T, adjoint, block > 0), BD=size.BD,
         BLOCK=plan.BLOCK, U=CHUNK_UNROLL, WORDS=words, PREFETCH=_has_ptx(x), SOFTPLUS=dt_softplus, ADJOINT=adjoint,
         SORTED=block, EVEN=size.even and size.D % (block or 1) == 0, num_warps=1, **limit,
     )  # fmt: skip
@@ -173,7 +173,7 @@ def scan_forward(
     reset_bytes = None if reset is None else reset.contiguous().view(torch.uint8)
     A_nd, start = _by_state(A.detach()), _by_state(initial_state)
     machine = multiprocessors(x.device)
-    T = walk.T if walk else chunk_length or plan.pick_chunk_length(size, machine, *plan.FORWARD)
+    T = walk.T if walk else chunk_length or plan.plan_forward(size, x.element_size(), machine)
     chunks = -(-size.L // T)
     start = _chunk_starts(
         size, T, x, dt, None, B, A_nd, dt_bias, reset, reset_bytes, start, dt_softplus, adjoint=False, walk=walk

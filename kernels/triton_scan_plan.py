@@ -11,17 +11,21 @@ BLOCK = 64  # steps between two saved states; 64 bytes of state (N = 16) a chann
 # a step (alone, and for each program beside it).
 FORWARD = (16, 2, (302.0, 43.0))
 BACKWARD = (8, 8, (1600.0, 75.0))
-# Programs and clocks of the walk that finds the chunks' states: measured with 16 programs only, parted by estimate.
-WALK = (16, (330.0, 25.0))
+# Programs and clocks of the walk that finds the chunks' states: parted so that the lengths measured best are picked.
+WALK = (16, (380.0, 22.0))
 SHORTEST = 3  # blocks of a chunk
 START = 16  # steps' worth of time that a program needs to begin
-SEARCHED = 2048  # steps of a chunk that are all walked for its state; of what is longer, fast channels need nothing
-PIECES = (1, 2, 3, 4, 6, 8)  # in which a chunk that is no longer may be walked, where chunks alone are too few programs
+DIVIDED = 2048  # steps up to which a chunk may be walked in PIECES, where chunks alone are too few programs
+PIECES = (1, 2, 3, 4, 6, 8)
 # Groups of states that stop by themselves, for walks up to so many steps, forward and adjoint: each saves, and costs.
 GROUPS = (((768, 1), (3072, 2), (float("inf"), 4)), ((1024, 1), (float("inf"), 4)))
-SORTED = 0  # channels a block that is dealt out to its tiles by speed; 0: tiles are of neighbours
-BEYOND = 0.55  # share of the steps past those that is still walked, with the step sizes of a fresh model
+SORTED = 128  # channels a block that is dealt out to its tiles by speed, where a walk is long enough to stop early
+SORTED_FROM = 1024  # steps of such a walk
+SORTED_GROUPS = 4
+# What a walk goes through with the step sizes of a fresh model, sorted and not: so many steps, and a share of the rest.
+WALKED = ((512, 0.3), (2048, 0.55))
 SPARSE = 9  # programs a multiprocessor up to which the output pass for few of them is faster
+FLOAT32 = 256  # steps of a chunk at most, in float32: slow states drift in a walk, not from chunk to chunk
 LONG = 2**19  # steps from which extra memory is held to a quarter of 16-bit x, dt, z and y
 
 
@@ -69,21 +73,22 @@ class Sizes(NamedTuple):
     def even(self) -> bool:
         return self.D % self.BD == 0 and self.N == self.NP and self.L % BLOCK == 0
 
-    def groups(self, T: int, adjoint: bool) -> int:
+    def groups(self, T: int, adjoint: bool, is_sorted: bool) -> int:
         """Groups of states that stop by themselves in a walk over T steps."""
-        groups = next(groups for limit, groups in GROUPS[adjoint] if limit >= T)
+        groups = SORTED_GROUPS if is_sorted else next(groups for limit, groups in GROUPS[adjoint] if limit >= T)
         return groups if 4 * groups <= self.NP else 1
 
     def sorted(self, T: int) -> int:
         """Channels a block, of which a walk over T steps makes tiles of equally fast ones; 0: of neighbours."""
         block = min(SORTED, self.BD << (self.tiles.bit_length() - 1))
-        return block if block > self.BD else 0
+        return block if block > self.BD and T >= SORTED_FROM else 0
 
 
 def _walk_clocks(size: Sizes, T: int, pieces: int, machine: int) -> float:
     """How long finding the states takes for chunks of T steps, each walked in so many pieces."""
     steps = T // pieces
-    walked = min(steps, SEARCHED) + BEYOND * max(steps - SEARCHED, 0)
+    most, share = WALKED[not size.sorted(steps)]
+    walked = min(steps, most) + share * max(steps - most, 0)
     programs = size.B * size.tiles * (-(-size.L // steps) - 1)
     return (walked + START) * _clocks(programs, machine, *WALK)
 
@@ -93,7 +98,7 @@ def _walk_clocks(size: Sizes, T: int, pieces: int, machine: int) -> float:
 @cache
 def pick_pieces(size: Sizes, T: int, machine: int) -> int:
     """In how many pieces a chunk of T steps is walked: in as many as make the walk over all of them short."""
-    may = T <= SEARCHED and size.L <= LONG  # past LONG memory was promised
+    may = T <= DIVIDED and size.L <= LONG  # past LONG memory was promised
     fitting = [k for k in PIECES if k == 1 or (may and T // BLOCK % k == 0)]
     return min(fitting, key=lambda k: _walk_clocks(size, T, k, machine))
 
@@ -123,6 +128,11 @@ def pick_chunk_length(
     lengths = {-(-blocks // chunks) * BLOCK for chunks in range(1, max(2, most + 1))}
     fitting = [T for T in lengths if longest >= T] or [min(lengths)]
     return min(sorted(fitting, reverse=True), key=cost)
+
+
+def plan_forward(size: Sizes, element_size: int, machine: int) -> int:
+    """Steps a chunk of the forward."""
+    return pick_chunk_length(size, machine, *FORWARD, longest=FLOAT32 if element_size == 4 else float("inf"))
 
 
 @cache

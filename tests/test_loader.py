@@ -1,7 +1,10 @@
 """Reading ahead: the loader's micro-batches in its order, its errors, and no thread left behind."""
 
+import os
+import signal
 import threading
 import time
+from multiprocessing import active_children
 
 import pytest
 import torch
@@ -45,6 +48,16 @@ def test_the_same_batches_in_the_same_order(data, device, workers):
             assert torch.equal(one.bases.cpu(), other.bases)
             assert (one.reset is None) == (other.reset is None)
             assert one.reset is None or torch.equal(one.reset.cpu(), other.reset)
+
+
+def test_reading_processes_never_see_a_signal_that_all_processes_of_a_run_are_sent(data):
+    batches = iter(training_loader(data, workers=2))
+    first, reading = next(batches), active_children()
+    for process in reading:
+        os.kill(process.pid, signal.SIGTERM)
+        os.kill(process.pid, signal.SIGINT)
+    assert len(reading) == 2
+    assert [one.step for one in (first, *batches)] == [one.step for one in training_loader(data)]
 
 
 def _threads():

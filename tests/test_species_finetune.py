@@ -67,7 +67,8 @@ def test_what_can_be_told_is_told(tmp_path):
     assert classifier.extra["finetune"]["stages"][1]["length"] == 128
 
 
-def test_the_result_says_how_many_windows_lie_over_insertions(tmp_path):
+def test_the_result_says_how_many_windows_lie_over_insertions(tmp_path, monkeypatch):
+    monkeypatch.setattr("dnamamba.species.finetune.FEWEST_INSERTIONS", 8)  # 10 a class are planted
     rng = np.random.default_rng(0)
     ancestor = {f"chr{c}": composed_dna(4000, 0.4, c) for c in range(1, 5)}
     files = []

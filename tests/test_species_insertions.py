@@ -157,7 +157,7 @@ def _windows(share, sampling="paired", length=200, windows=60):
 @pytest.mark.parametrize("sampling", ["paired", "bases"])
 def test_the_share_of_windows_over_insertions(sampling):
     """A third of them is of class 0, whose insertions are marked."""
-    rows = [_windows(0.6, sampling).rows(step) for step in range(20)]
+    rows = [_windows(0.6, sampling)[step] for step in range(20)]
     over = np.concatenate([(one.bases == DNA.n).mean(1) > 0.2 for one in rows])
     labels = np.concatenate([one.labels for one in rows])
     assert not over[labels != 0].any()
@@ -171,8 +171,8 @@ def test_without_insertions_or_share_windows_lie_as_before():
     config = FinetuneConfig(
         stages=(Stage(length=64, steps=2, windows=12),), loss=replace(FinetuneConfig().loss, first=16)
     )
-    plain = TrainingWindows(regions, genomes, 3, replace(config, insertions=0.0), DNA).rows(1)
-    none = TrainingWindows(regions, genomes, 3, config, DNA).rows(1)
+    plain = TrainingWindows(regions, genomes, 3, replace(config, insertions=0.0), DNA)[1]
+    none = TrainingWindows(regions, genomes, 3, config, DNA)[1]
     assert np.array_equal(plain.bases, none.bases)
 
 
@@ -182,7 +182,7 @@ def test_windows_over_insertions_stay_inside_their_regions():
     config = FinetuneConfig(
         stages=(Stage(length=300, steps=1, windows=200),), insertions=0.9, loss=replace(FinetuneConfig().loss, first=16)
     )
-    rows = TrainingWindows(regions, genomes, 3, config, DNA, at_the_ends).rows(0)
+    rows = TrainingWindows(regions, genomes, 3, config, DNA, at_the_ends)[0]
     assert set(rows.lengths.tolist()) == {300}
     ends = {g.contigs["c"][r.start : r.start + 300].tobytes() for g, r in zip(genomes, regions, strict=True)}
     ends |= {g.contigs["c"][r.end - 300 : r.end].tobytes() for g, r in zip(genomes, regions, strict=True)}

@@ -44,9 +44,9 @@ def _windows(sampling="paired", n=0, **changes):
 @pytest.mark.parametrize("sampling", ["paired", "chromosome", "bases"])
 def test_a_step_is_the_same_every_time_and_no_other(sampling):
     windows = _windows(sampling)
-    first, again, other = windows.rows(3), _windows(sampling).rows(3), windows.rows(4)
+    first, again, other = windows[3], _windows(sampling)[3], windows[4]
     assert first.bases.shape == (24, 64)
-    assert windows.rows(5).bases.shape == (6, 256)
+    assert windows[5].bases.shape == (6, 256)
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert not np.array_equal(first.bases, other.bases)
 
@@ -57,20 +57,20 @@ def test_reading_ahead_gives_every_step_in_its_order(workers):
     found = list(read_ahead(windows, 2, 9, workers))
     assert len(found) == 7
     for step, rows in enumerate(found, 2):
-        assert all(np.array_equal(a, b) for a, b in zip(rows, windows.rows(step), strict=True))
+        assert all(np.array_equal(a, b) for a, b in zip(rows, windows[step], strict=True))
     assert list(read_ahead(windows, 9, 9, workers)) == []
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_what_cannot_be_read_is_told_when_its_step_comes(workers, monkeypatch):
-    windows, read = _windows(), TrainingWindows.rows
+    windows, read = _windows(), TrainingWindows.__getitem__
 
     def rows(self, step):
         if step == 2:
             raise InputError("g0: the disk is gone")
         return read(self, step)
 
-    monkeypatch.setattr(TrainingWindows, "rows", rows)
+    monkeypatch.setattr(TrainingWindows, "__getitem__", rows)
     ahead = read_ahead(windows, 0, 4, workers)
     assert [len(next(ahead).labels) for _ in range(2)] == [24, 24]
     with pytest.raises(InputError, match=r"^g0: the disk is gone$"):
@@ -80,13 +80,13 @@ def test_what_cannot_be_read_is_told_when_its_step_comes(workers, monkeypatch):
 @pytest.mark.parametrize("sampling", ["paired", "chromosome", "bases"])
 def test_classes_have_equal_shares(sampling):
     windows = _windows(sampling)
-    labels = np.concatenate([windows.rows(step % 5).labels for step in range(5)])
+    labels = np.concatenate([windows[step % 5].labels for step in range(5)])
     counts = np.bincount(labels, minlength=3)
     assert counts.tolist() == [40, 40, 40] if sampling == "paired" else counts.min() > 25
 
 
 def test_pairs_lie_at_one_place_of_one_locus():
-    rows = _windows().rows(0)
+    rows = _windows()[0]
     for group in rows.bases.reshape(8, 3, 64):
         # All but the marked bases are the same in all classes; they are on one strand too.
         assert (group[0] == group[1]).mean() > 0.85
@@ -104,7 +104,7 @@ def test_pairs_are_found_past_insertions():
     config = FinetuneConfig(
         stages=(Stage(length=200, steps=1, windows=90),), loss=replace(FinetuneConfig().loss, first=16)
     )
-    rows = TrainingWindows(regions, genomes, 3, config, DNA).rows(0)
+    rows = TrainingWindows(regions, genomes, 3, config, DNA)[0]
     alike = []
     for group, labels in zip(rows.bases.reshape(30, 3, 200), rows.labels.reshape(30, 3), strict=True):
         ordered = group[np.argsort(labels)]
@@ -122,7 +122,7 @@ def test_windows_stay_inside_their_regions_and_cover_them():
     config = FinetuneConfig(
         stages=(Stage(length=500, steps=1, windows=30),), loss=replace(FinetuneConfig().loss, first=16)
     )
-    rows = TrainingWindows(regions, marked, 3, config, DNA).rows(0)
+    rows = TrainingWindows(regions, marked, 3, config, DNA)[0]
     assert set(np.unique(rows.bases)) <= {1, 2}  # C, or G on the other strand
 
 
@@ -132,18 +132,18 @@ def test_shorter_regions_are_read_whole_and_padded():
     config = FinetuneConfig(
         stages=(Stage(length=64, steps=1, windows=6),), loss=replace(FinetuneConfig().loss, first=16)
     )
-    rows = TrainingWindows(short, genomes, 3, config, DNA).rows(0)
+    rows = TrainingWindows(short, genomes, 3, config, DNA)[0]
     assert rows.lengths.tolist() == [40] * 6
     assert rows.bases.shape == (6, 40)
 
 
 def test_windows_with_many_n_are_passed_over():
-    rows = [_windows(n=400).rows(step) for step in range(5)]
+    rows = [_windows(n=400)[step] for step in range(5)]
     assert max((one.bases == DNA.n).mean(1).max() for one in rows) <= 0.1
-    allowed = [_windows(n=400, data=DataConfig(most_n=1.0)).rows(step) for step in range(5)]
+    allowed = [_windows(n=400, data=DataConfig(most_n=1.0))[step] for step in range(5)]
     assert max((one.bases == DNA.n).mean(1).max() for one in allowed) > 0.1
     with pytest.raises(InputError, match="64 windows of 64 bases in a row hold more than 10% N"):
-        _all_n().rows(0)
+        _all_n()[0]
 
 
 def _all_n():

@@ -252,7 +252,7 @@ def main() -> None:
     triton_scan_plan.PIECES = (1,)  # longer walks: two groups of states, and four
     triton_scan_plan.pick_pieces.cache_clear()
     result |= {f"{name}, walked whole": errors(SMALL[name], "cpu") for name in WHOLE}
-    triton_scan_plan.SORTED = 128
+    triton_scan_plan.SORTED_FROM = 0
     result |= {name: errors(case, "cpu") for name, case in SORTED.items()}
     result["sorted, stopped"] = stopped_channels(STOPPING, "cpu")
     triton_scan_plan.SPARSE = 0  # the output pass for many programs

@@ -12,7 +12,7 @@ import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from dnamamba.kernels.triton_scan import CARRY_UNROLL
+from dnamamba.kernels.triton_scan import CARRY_UNROLL, REGISTERS_SORTED
 from dnamamba.kernels.triton_scan_backward import STAGES, gradient_kernel, sum_tiles_kernel
 from dnamamba.kernels.triton_scan_chunks import UNROLL as CHUNK_UNROLL
 from dnamamba.kernels.triton_scan_chunks import carry_kernel, chunk_kernel
@@ -34,7 +34,7 @@ KERNELS: dict[str, tuple[Any, dict[str, Any]]] = {
     "sparse output, resets, odd": (sparse_output_kernel, {"EVEN": False}),
     "chunk": (chunk_kernel, CHUNK | {"ADJOINT": False, "z_ptr": None}),
     "chunk, one group": (chunk_kernel, CHUNK | {"ADJOINT": False, "z_ptr": None, "NG": 1}),
-    "chunk, sorted": (chunk_kernel, CHUNK | {"ADJOINT": False, "z_ptr": None, "NG": 2, "SORTED": 128}),
+    "chunk, sorted": (chunk_kernel, CHUNK | {"ADJOINT": False, "z_ptr": None, "SORTED": 128}),
     "chunk, resets, odd": (chunk_kernel, {"U": CHUNK_UNROLL, "PREFETCH": True, "ADJOINT": True, "EVEN": False}),
     "chunk, adjoint": (chunk_kernel, CHUNK | {"ADJOINT": True}),
     "carry": (carry_kernel, {"U": CARRY_UNROLL, "ADJOINT": True, "cut_ptr": None}),
@@ -68,7 +68,8 @@ def compile_for(fn: Any, given: dict[str, Any], arch: int) -> dict[str, int]:
             attributes[(i,)] = [["tt.divisibility", 16]]
     where = {(fn.arg_names.index(n),): v for n, v in constants.items()}
     source = ASTSource(fn=fn, signature=signature, constexprs=where, attrs=attributes)
-    kernel = triton.compile(source, target=GPUTarget("cuda", arch, 32), options={"num_warps": 1})
+    limit = {"maxnreg": REGISTERS_SORTED} if constants.get("SORTED") else {}
+    kernel = triton.compile(source, target=GPUTarget("cuda", arch, 32), options={"num_warps": 1, **limit})
     tools = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(kernel.asm["cubin"])

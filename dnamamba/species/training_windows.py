@@ -82,7 +82,7 @@ class TrainingWindows:
         share, group = config.insertions, classes if config.sampling == "paired" else 1
         self._insertion_draws = share * group / (1 - share + share * group) if insertions else 0.0
 
-    def rows(self, step: int) -> Rows:
+    def __getitem__(self, step: int) -> Rows:
         """Draw and read the windows of a step.
 
         Raises:
