@@ -10,7 +10,7 @@ from triton_scan_cases import IN_PLACE, MANY, SMALL, SORTED, WHOLE, Case, Result
 
 from dnamamba.kernels import triton_scan
 from dnamamba.kernels.triton_scan import borders_shape
-from dnamamba.kernels.triton_scan_plan import BACKWARD, FORWARD, Sizes, pick_chunk_length
+from dnamamba.kernels.triton_scan_plan import BACKWARD, FLOAT32, FORWARD, Sizes, pick_chunk_length, plan_forward
 
 # RMS error over RMS of the reference: float32 rounding; 11 and 8 bits of mantissa.
 FORWARD_TOLERANCE = {torch.float32: 1e-5, torch.float16: 1e-3, torch.bfloat16: 1e-2}
@@ -102,6 +102,13 @@ def test_a_plan_covers_the_length_in_whole_blocks(shape: tuple[int, int, int]) -
         assert T % 64 == 0
         assert T - 64 < L
         assert pick_chunk_length(size, 132, *settings, longest=64) <= T
+
+
+def test_float32_is_walked_in_short_chunks_where_it_is_cut() -> None:
+    """A walk of slow states in float32 drifts; the way from chunk to chunk does not."""
+    size = Sizes(2, 2**17, 128, 16)
+    assert plan_forward(size, 4, 132) <= FLOAT32 < plan_forward(size, 2, 132)
+    assert plan_forward(Sizes(1024, 1024, 256, 16), 4, 132) == 1024  # the machine is full without a cut
 
 
 class _NoKernel:
