@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from faulty_server import FaultyServer
 from hypothesis import settings
 
 # On top of what hypothesis itself chooses (the same examples every time where CI is set): a busy machine is no failure.
@@ -44,3 +45,13 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("DNAMAMBA_TEST_DATA is not set: no real genome files to test on")
     return Path(folder)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyServer]:
+    """A local HTTP server that fails as the test tells it to, and no proxy before it."""
+    for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    with FaultyServer() as server:
+        yield server

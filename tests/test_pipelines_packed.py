@@ -1,74 +1,37 @@
 """The packed layout: the same bases as the raw one, by map, by URL, and as the format page tells another language."""
 
 import hashlib
-import json
 import multiprocessing
-import os
 import pickle
 import re
-import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from kill_cases import die_at
-from store_cases import LETTERS, assert_genome, flip_byte, random_bases, small_shards, write_fasta
+from packed_cases import CHUNK, as_url, genome_like, ingest_both, mixed_genome
+from store_cases import LETTERS, assert_genome, small_shards
 
-from dnamamba.errors import InputError
-from dnamamba.pipelines.export import export
-from dnamamba.pipelines.ingest import ingest, ingest_arrays
-from dnamamba.pipelines.packed import DamagedRuns, pack, unpack
+from dnamamba.pipelines.ingest import ingest_arrays
+from dnamamba.pipelines.packed import pack, unpack
 from dnamamba.pipelines.store import open_store
-from dnamamba.pipelines.store_format import encode_plain, plain_document, to_json
-from dnamamba.pipelines.store_writer import AssemblyWriter
-from dnamamba.pipelines.verify import verify
 
-CHUNK = 1024
-CONTIGS = {"chr1": 30_000, "chr2": 1_024, "empty": 0, "chr3": 9_000, "tiny": 3, "4": 16_384}
 FORMAT_PAGE = Path(__file__).parent.parent / "docs" / "store.md"
-
-
-def genome_like(length, seed=0):
-    """Long runs of case and of N with a few IUPAC codes, uint8 [length]: what a chromosome looks like."""
-    random = np.random.default_rng(seed)
-    bases = np.frombuffer(b"ACGT", np.uint8)[random.integers(0, 4, length)]
-    for letters, size, count in (("N", 900, length // 9_000), ("RYKMSWBDHV", 1, length // 3_000)):
-        for start in random.integers(0, max(length, 1), count):
-            bases[start : start + random.integers(1, size + 1)] = ord(random.choice(list(letters)))
-    for start in random.integers(0, max(length, 1), length // 600):
-        bases[start : start + random.integers(1, 500)] |= 0x20
-    return bases
 
 
 @pytest.fixture
 def genome():
-    kinds = (genome_like, random_bases)
-    return {name: kinds[seed % 2](length, seed) for seed, (name, length) in enumerate(CONTIGS.items())}
+    return mixed_genome()
 
 
 @pytest.fixture
 def store(tmp_path, genome, monkeypatch):
     """The genome in both layouts, in shards of 8,192 bases."""
     small_shards(monkeypatch)
-    for layout in ("raw", "packed"):
-        contigs = [(name, f"the {name}", bases) for name, bases in genome.items()]
-        ingest_arrays(contigs, tmp_path / "s.zarr", assembly=layout, layout=layout)
-    return tmp_path / "s.zarr"
-
-
-def _as_url(store):
-    import fsspec
-
-    memory = fsspec.filesystem("memory")
-    if memory.exists("/packed.zarr"):
-        memory.rm("/packed.zarr", recursive=True)
-    memory.put(str(store), "/packed.zarr", recursive=True)
-    return "memory://packed.zarr"
+    return ingest_both(genome, tmp_path / "s.zarr")
 
 
 def _padded(bases):
@@ -115,7 +78,7 @@ def test_a_packing_worked_by_hand():
 
 @pytest.mark.parametrize("place", ["folder", "memory-url"])
 def test_both_layouts_give_the_same(store, genome, place):
-    opened = open_store(store if place == "folder" else _as_url(store))
+    opened = open_store(store if place == "folder" else as_url(store))
     raw, packed = opened["raw"], opened["packed"]
     assert packed.attributes["layout"] == "packed"
     assert (packed.fingerprint, packed.contigs) == (raw.fingerprint, raw.contigs)
@@ -208,172 +171,6 @@ def test_all_n_and_all_in_one_case(tmp_path, monkeypatch):
     assert_genome(made, {"g": np.full(2_048, ord("G"), np.uint8)})
 
 
-@pytest.mark.parametrize("url", [False, True])
-@pytest.mark.parametrize("at", [0, 300, 2_047])
-def test_a_flipped_byte_in_a_shard_is_named(store, genome, at, url):
-    flip_byte(store / "packed" / "packed" / "c" / "1", at)
-    where = 8_192 + at // 256 * 1_024
-    assembly = open_store(_as_url(store) if url else store)["packed"]
-    for start, stop in ((where, where + 1), (where - 10, where + 10), (0, 30_000)):
-        with pytest.raises(InputError, match=rf"contig 'chr1', bases {where + 1:,} to {where + 1_024:,}: damaged"):
-            assembly["chr1", start:stop]
-    assert np.array_equal(assembly["chr1", :where], genome["chr1"][:where])  # the rest is still good
-    assert [(d.contig, d.start, d.end) for d in verify(assembly)] == [("chr1", where, where + 1_024)]
-
-
-@pytest.mark.parametrize("table", ["case/c/0", "other/c/0/0"])
-@pytest.mark.parametrize("at", [0, 1, 4])
-def test_a_flipped_byte_in_a_run_is_named(store, genome, table, at):
-    rows = np.frombuffer((store / "packed" / "runs/c/0/0").read_bytes()[:-4], "<u8").reshape(-1, 2)
-    column, size = (0, 2) if table.startswith("case") else (1, 6)
-    chunk = next(i for i in range(3, 20) if rows[i, column] < rows[i + 1, column])
-    flip_byte(store / "packed" / table, int(rows[chunk, column]) * size + at % size)
-    assembly = open_store(store)["packed"]
-    where = chunk * CHUNK
-    found = verify(assembly)
-    assert (found[0].contig, found[0].start) == ("chr1", where)
-    with pytest.raises(InputError, match=f"contig 'chr1', bases {where + 1:,} to .*damaged"):
-        assembly["chr1", where : where + 1]
-    assert np.array_equal(assembly["chr1", :where], genome["chr1"][:where])
-
-
-def test_bits_under_n_count_too(tmp_path, monkeypatch):
-    """They change no base, yet they are not what was written."""
-    small_shards(monkeypatch)
-    ingest_arrays([("n", "", np.full(5_000, ord("N"), np.uint8))], tmp_path / "s", assembly="toy", layout="packed")
-    flip_byte(tmp_path / "s" / "toy" / "packed" / "c" / "0", 700)
-    (found,) = verify(open_store(tmp_path / "s")["toy"])
-    assert (found.contig, found.start, found.end) == ("n", 2_048, 3_072)
-    assert "bits under other letters" in found.what
-
-
-@given(data=st.data())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_flipped_bit_anywhere_gives_the_right_bases_or_an_error(store, genome, data):
-    files = sorted(path for path in (store / "packed").rglob("*") if path.is_file())
-    path = data.draw(st.sampled_from(files))
-    content = path.read_bytes()
-    at, bit = data.draw(st.integers(0, len(content) - 1)), data.draw(st.integers(0, 7))
-    path.write_bytes(content[:at] + bytes([content[at] ^ 1 << bit]) + content[at + 1 :])
-    try:
-        assembly = open_store(store)["packed"]
-        for name, bases in genome.items():
-            assert np.array_equal(assembly[name], bases)
-        assert verify(assembly) == []
-        assert path.name == "zarr.json", "verify has to see every flipped bit outside the documents"
-    except InputError as error:
-        assert "\n" not in str(error)  # noqa: PT017
-    finally:
-        path.write_bytes(content)
-
-
-def test_a_flipped_checksum_of_the_runs_is_seen_by_verify(store):
-    flip_byte(store / "packed" / "case" / "c" / "0", -1)
-    with pytest.raises(InputError, match="case/c/0: damaged"):
-        verify(open_store(store)["packed"])
-
-
-@pytest.mark.parametrize("table", ["case/c/0", "other/c/0/0"])
-@pytest.mark.parametrize("damage", ["cut", "gone"])
-def test_runs_cut_short_or_gone(store, table, damage):
-    path = store / "packed" / table
-    os.truncate(path, path.stat().st_size - 3) if damage == "cut" else path.unlink()
-    with pytest.raises(InputError, match="damaged" if damage == "cut" else "missing"):
-        open_store(store)["packed"]["chr1"]
-    with pytest.raises(InputError, match=r"damaged|missing"):
-        open_store(_as_url(store))["packed"]["4"], verify(open_store(_as_url(store))["packed"])
-
-
-def _rewrite(store, name, change):
-    """Lie with good checksums: change one array of runs and its metadata."""
-    folder = store / "packed" / name
-    (path,) = (path for path in (folder / "c").rglob("*") if path.is_file())
-    dtype, columns = {"case": ("<u2", None), "other": ("<u2", 3), "runs": ("<u8", 2)}[name]
-    values = np.frombuffer(path.read_bytes()[:-4], dtype).reshape(-1, *([columns] if columns else []))
-    values = change(values.copy())
-    path.write_bytes(encode_plain(values))
-    (folder / "zarr.json").write_bytes(to_json(plain_document(values.dtype.name, len(values), columns)))
-
-
-def _read_contigs(store):
-    assembly = open_store(store)["packed"]
-    return {name: assembly[name] for name in assembly.sizes}
-
-
-def _set(values, where, value):
-    values[where] = value
-    return values
-
-
-@pytest.mark.parametrize(
-    ("name", "change", "message"),
-    [
-        ("runs", lambda rows: rows[:-1], "metadata does not fit"),
-        ("runs", lambda rows: rows + 1, "does not fit the runs"),
-        ("runs", lambda rows: _set(rows, -1, 2**63), "does not fit the runs"),
-        ("runs", lambda rows: _set(rows, (3, 0), 2**64 - 1), "does not fit the runs"),
-        ("runs", lambda rows: _set(rows, slice(1, -1), rows[-1]), "does not fit the runs"),
-        ("case", lambda case: case[:-1], "does not fit the runs"),
-        ("case", lambda case: np.full(10**6, 7, "<u2"), "cannot be the shape of runs"),
-        ("case", lambda case: case[::-1].copy(), "contig 'chr1', bases .* damaged"),
-        ("case", lambda case: np.zeros_like(case), "contig 'chr1', bases .* damaged"),
-        ("case", lambda case: case | 0xFC00, "contig 'chr1', bases .* damaged"),
-        ("other", lambda other: other[:, ::-1].copy(), "contig 'chr1', bases .* damaged"),
-        (
-            "other",
-            lambda other: _set(other, (slice(None), slice(0, 2)), (0, 65_535)),
-            "contig 'chr1', bases .* damaged",
-        ),
-        ("other", lambda other: _set(other, (slice(None), 2), 0xFF4E), "bases .* damaged"),
-        ("other", lambda other: _set(other, (slice(None), 1), 0), "contig 'chr1', bases .* damaged"),
-    ],
-)
-def test_runs_that_lie_are_one_sentence(store, name, change, message):
-    _rewrite(store, name, change)
-    with pytest.raises(InputError, match=message) as caught:
-        _read_contigs(store)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("file", "path", "value", "message"),
-    [
-        ("zarr.json", ["attributes", "layout"], "raw", r"sequence/zarr\.json: missing \(layout 'raw' has it\)"),
-        ("zarr.json", ["attributes", "layout"], "zip", "layout 'zip', this package reads raw and packed"),
-        ("zarr.json", ["attributes", "layout"], ["packed"], "this package reads raw and packed"),
-        ("packed/zarr.json", ["shape"], [10**30], "do not fit"),
-        ("packed/zarr.json", ["shape"], [256.0], "not possible"),
-        ("packed/zarr.json", ["codecs", 0, "configuration", "chunk_shape"], [128], "not possible"),
-        ("packed/zarr.json", ["data_type"], "uint16", "other codecs"),
-        ("case/zarr.json", ["shape"], [10**15], "cannot be the shape of runs"),
-        ("case/zarr.json", ["shape"], [], "cannot be the shape of runs"),
-        ("case/zarr.json", ["shape"], [True], "cannot be the shape of runs"),
-        ("other/zarr.json", ["shape"], [7, 2], "metadata does not fit `packed`"),
-        ("other/zarr.json", ["data_type"], "uint32", "metadata does not fit `packed`"),
-        ("runs/zarr.json", ["shape"], [2, 2], "metadata does not fit `packed`"),
-    ],
-)
-def test_metadata_that_lie_are_one_sentence(store, file, path, value, message):
-    document = json.loads((store / "packed" / file).read_text())
-    *parents, last = path
-    inner = document
-    for key in parents:
-        inner = inner[key]
-    inner[last] = value
-    (store / "packed" / file).write_text(json.dumps(document))
-    with pytest.raises(InputError, match=message):
-        open_store(store)["packed"]
-
-
-def test_overlapping_runs_take_no_memory():
-    """A chunk's worth of runs over all of it would be 65,536 times the chunk."""
-    size = 1 << 16
-    other = np.tile(np.array([0, 62, 78], np.uint16), (size, 1))
-    nothing, counts = np.empty(0, np.uint16), np.array([[0, size]])
-    with pytest.raises(DamagedRuns):
-        unpack(np.zeros(size // 4, np.uint8), nothing, other, counts, size, start=0, lower=False)
-
-
 def _read_all(assembly, genome):
     good = all(np.array_equal(assembly[name], bases) for name, bases in genome.items())
     return good and all(
@@ -391,134 +188,3 @@ def test_two_workers_read_side_by_side(store, genome, layout, method):
         assert _read_all(assembly, genome)
         assert [answer.get(60) for answer in answers] == [True] * 4
     assert len(pickle.dumps(assembly)) < 1_000
-
-
-@pytest.mark.parametrize("file", ["packed/c/0", "case/c/0"])
-def test_a_forked_child_tests_chunks_anew(store, file):
-    assembly = open_store(store)["packed"]
-    assembly["chr1"]
-    flip_byte(store / "packed" / file, 0)
-    child = os.fork()
-    if child == 0:
-        try:
-            assembly["chr1"]
-        except InputError:
-            os._exit(7)
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-
-
-@pytest.fixture
-def fasta(tmp_path, monkeypatch):
-    small_shards(monkeypatch)
-    genome = {f"chr{i}": (genome_like, random_bases)[i % 2](3_000 * i % 20_011, i) for i in range(1, 13)}
-    return write_fasta(tmp_path / "toy.fa", genome), genome
-
-
-@pytest.mark.parametrize("ending", ["fa", "2bit"])
-def test_there_and_back(fasta, tmp_path, ending):
-    path, genome = fasta
-    made = ingest(path, tmp_path / "s", layout="packed")
-    assert_genome(made, genome)
-    if ending == "2bit":  # holds no IUPAC codes
-        genome = {k: np.where(np.isin(v, list(b"ACGTacgtNn")), v, ord("N")) for k, v in genome.items()}
-        made = ingest(write_fasta(path, genome), tmp_path / "s", layout="packed", overwrite=True)
-    export(made, tmp_path / f"out.{ending}")
-    assert_genome(ingest(tmp_path / f"out.{ending}", tmp_path / "s", layout="packed"), genome)
-
-
-def test_a_layout_replaces_the_other(fasta, tmp_path):
-    path, genome = fasta
-    for layout in ("raw", "packed", "raw"):
-        made = ingest(path, tmp_path / "s", layout=layout, overwrite=True)
-        assert made.attributes["layout"] == layout
-        assert_genome(made, genome)
-    with pytest.raises(InputError, match="is there already"):
-        ingest(path, tmp_path / "s", layout="packed", resume=True)
-    with pytest.raises(InputError, match="layout 'zip': want raw or packed"):
-        ingest(path, tmp_path / "s", assembly="other", layout="zip")
-
-
-KILLS = [("write", 1, False), ("write", 4, True), ("add", 3, False), ("add", 7, True), ("_append", 2, True)]
-KILLS += [("_append", 17, True), ("_append", 18, False), ("_append", 33, True), ("_finish_runs", 1, True)]
-KILLS += [("finish", 1, False), ("_save", 5, True), ("finish", 1, True)]
-
-
-def _run_and_die(fasta, store, method, count, after):
-    die_at(AssemblyWriter, method, count, after=after)
-    ingest(fasta, store, layout="packed", jobs=2)
-    os._exit(0)
-
-
-@pytest.mark.parametrize(("method", "count", "after"), KILLS)
-def test_killed_and_resumed(fasta, tmp_path, method, count, after):
-    path, genome = fasta
-    store, whole = tmp_path / "s", tmp_path / "whole"
-    child = multiprocessing.get_context("fork").Process(target=_run_and_die, args=(path, store, method, count, after))
-    child.start()
-    child.join(60)
-    assert child.exitcode == -signal.SIGKILL
-    journal = store / ".ingest" / "toy" / "new" / "journal"
-    finished = max(len(journal.read_bytes().splitlines()) - 1, 0) if journal.exists() else 0
-    if finished:
-        with pytest.raises(InputError, match="layout was 'packed' in the interrupted ingest, now it is 'raw'"):
-            ingest(path, store, resume=True)
-    worked = set()
-    made = ingest(path, store, layout="packed", resume=True, progress=lambda name, *_: worked.add(name))
-    assert_genome(made, genome)
-    assert not worked & set(list(genome)[:finished]), "finished contigs were done again"
-    ingest(path, whole, layout="packed")  # not killed: every byte must be the same
-    for name in ("packed", "case", "other", "runs", "crc32c"):
-        for file in (whole / "toy" / name).rglob("*"):
-            if file.is_file():
-                assert (store / file.relative_to(whole)).read_bytes() == file.read_bytes(), file.name
-
-
-@pytest.mark.parametrize("log", ["case", "other", "runs", "packed/c/0"])
-@pytest.mark.parametrize("damage", ["cut", "flip", "gone"])
-def test_what_a_resume_finds_damaged_is_made_again(fasta, tmp_path, log, damage):
-    path, genome = fasta
-    child = multiprocessing.get_context("fork").Process(
-        target=_run_and_die, args=(path, tmp_path / "s", "add", 7, True)
-    )
-    child.start()
-    child.join(60)
-    file = tmp_path / "s" / ".ingest" / "toy" / "new" / (log if "/" in log else f"{log}.part")
-    if damage == "cut":
-        os.truncate(file, 20)
-    elif damage == "flip":
-        flip_byte(file, 40)
-    else:
-        file.unlink()
-    assert_genome(ingest(path, tmp_path / "s", layout="packed", resume=True), genome)
-
-
-def test_a_full_disk_leaves_nothing(fasta, tmp_path, monkeypatch):
-    import errno
-
-    real, calls = AssemblyWriter._append, []
-
-    def full(self, name, data):
-        calls.append(name)
-        if name == "case.part" and calls.count(name) == 5:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        real(self, name, data)
-
-    monkeypatch.setattr(AssemblyWriter, "_append", full)
-    with pytest.raises(InputError, match="no space left"):
-        ingest(fasta[0], tmp_path / "s", layout="packed")
-    assert not (tmp_path / "s").exists()
-
-
-def test_the_commands_know_the_layout(fasta, tmp_path):
-    path, genome = fasta
-    store = tmp_path / "s"
-    command = [sys.executable, "-m", "dnamamba", "genome"]
-    subprocess.run([*command, "ingest", path, "--store", store, "--layout", "packed"], check=True, capture_output=True)
-    assert_genome(open_store(store)["toy"], genome)
-    answer = subprocess.run([*command, "info", store], check=True, capture_output=True, text=True)
-    assert "packed" in answer.stdout
-    shutil.rmtree(store)
-    simulate = [*command, "simulate", "--store", store, "--bases", "100000", "--layout", "packed"]
-    subprocess.run(simulate, check=True, capture_output=True)
-    assert open_store(store)["sim_human"].attributes["layout"] == "packed"

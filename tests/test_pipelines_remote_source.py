@@ -1,194 +1,34 @@
 """From a name or an address to a store in one go: downloaded or streamed, resumed, verified, and never half right."""
 
-import gzip
 import hashlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
-from faulty_server import FaultyServer, drop, ignore_range, lie, stall, status, unannounced
-from store_cases import assert_genome, random_bases, write_fasta
+from faulty_server import drop
+from fetch_cases import add_manifest
+from remote_source_cases import GENOME, genome_texts, take, what
+from store_cases import assert_genome
 
 from dnamamba.errors import InputError
-from dnamamba.pipelines.bgzip import BgzipWriter
-from dnamamba.pipelines.fetch_reply import FetchSettings
 from dnamamba.pipelines.remote_source import Remote, find_source, ingest_source
 from dnamamba.pipelines.store import open_store
-
-QUICK = FetchSettings(timeout=0.4, tries=5, first_wait=0.002, longest_wait=0.01)
-GENOME = {f"chr{i}": random_bases(400_000 * i % 700_001, i) for i in range(1, 6)}
-MANIFEST = """\
-name: {name}
-species: Toy toy
-common_name: toy
-title: Toy 1
-accession: GCA_1
-sex: unknown
-licence: unknown
-files:
-  - {{format: 2bit, urls: [{url}.2bit], size: unknown, md5: unknown, md5sums: unknown}}
-  - {{format: fasta, urls: [{url}], size: {size}, md5: "{md5}", md5sums: {md5sums}}}
-contigs:
-  - {{name: chr1, length: 400000, aliases: ["1"], kind: autosome, homolog: hsa1}}
-"""
-
-
-@pytest.fixture
-def server(monkeypatch):
-    for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-    with FaultyServer() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
 def texts(tmp_path_factory):
-    """The genome as plain text, gzip and bgzip."""
-    folder = tmp_path_factory.mktemp("texts")
-    plain = write_fasta(folder / "toy.fa", GENOME).read_bytes()
-    with open(folder / "toy.fa.bgz", "wb") as file, BgzipWriter(file) as writer:
-        writer.write(plain)
-    return {"plain": plain, "gzip": gzip.compress(plain, 1), "bgzip": (folder / "toy.fa.bgz").read_bytes()}
+    return genome_texts(tmp_path_factory.mktemp("texts"))
 
 
 @pytest.fixture
 def manifests(tmp_path, monkeypatch):
     (tmp_path / "m").mkdir()
     monkeypatch.setenv("DNAMAMBA_MANIFESTS", str(tmp_path / "m"))
-
-    def add(name, url, data, digest=None, md5sums="unknown"):
-        md5 = digest or hashlib.md5(data).hexdigest()
-        text = MANIFEST.format(name=name, url=url, size=len(data), md5=md5, md5sums=md5sums)
-        (tmp_path / "m" / f"{name}.yaml").write_text(text)
-
-    return add
-
-
-def take(source, store, **options):
-    """Ingest; gives back the assembly and the notes."""
-    notes = []
-    made = ingest_source(source, store, settings=QUICK, note=notes.append, **options)
-    return made, notes
-
-
-def what(made):
-    source = made.attributes["source"]
-    return source["name"], source["size"], source["sha256"]
-
-
-def left(folder):
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if "toy" not in path.parts[-3:])
-
-
-@pytest.mark.parametrize("kind", ["plain", "gzip", "bgzip"])
-@pytest.mark.parametrize(
-    "faults",
-    [
-        [],
-        [drop(100_000), drop(50_000), status(503, Retry_After=0)],
-        [stall(200_000)],
-        [drop(100_000), ignore_range],
-        [unannounced(150_000), unannounced()],
-        [drop(100_000), lie(Content_Range="bytes 0-5/9")],
-    ],
-    ids=["well", "dropped", "stalled", "Range ignored", "chunked", "another part"],
-)
-@pytest.mark.parametrize("etags", [True, False], ids=["etag", "no etag"])
-def test_streamed_from_the_server_into_the_store(server, tmp_path, texts, kind, faults, etags):
-    data = texts[kind]
-    server.etags = etags
-    url = server.put("toy.fa.gz", data, *faults)
-    made, notes = take(url, tmp_path / "s", stream=True)
-    assert_genome(made, GENOME)
-    assert what(made) == ("toy.fa.gz", len(data), hashlib.sha256(data).hexdigest())
-    assert made.attributes["provenance"]["url"] == url
-    assert any("neither its size nor a checksum is known" in note for note in notes)
-    assert sorted(path.name for path in (tmp_path / "s").iterdir()) == ["toy", "zarr.json"]
-
-
-def test_the_rest_is_asked_for_and_not_the_whole(server, tmp_path, texts):
-    take(server.put("toy.fa", texts["plain"], drop(1_000_000)), tmp_path / "s", stream=True)
-    assert server.ranges("toy.fa") == [None, "bytes=1000000-"]
-
-
-@pytest.mark.parametrize("etags", [True, False], ids=["etag", "no etag"])
-def test_a_stream_whose_file_changes_is_not_glued(server, tmp_path, texts, etags):
-    server.etags = etags
-    other = texts["plain"].replace(b"A", b"C")
-
-    def change(x):
-        drop(1_000_000)(x)
-        server.files["toy.fa"] = other
-
-    url = server.put("toy.fa", texts["plain"], change)
-    with pytest.raises(InputError, match=r"not the same file any more after 1,000,000 bytes"):
-        take(url, tmp_path / "s", stream=True)
-
-    def shorter(x):
-        drop(1_000_000)(x)
-        server.files["toy.fa"] = texts["plain"][:500]
-
-    url = server.put("toy.fa", texts["plain"], shorter)
-    with pytest.raises(InputError, match="not the same file any more"):
-        take(url, tmp_path / "s", stream=True)
-    assert not (tmp_path / "s").exists()
-
-
-def test_a_stream_of_the_wrong_file_never_shows(server, tmp_path, texts, manifests):
-    data = texts["gzip"]
-    url = server.put("toy.fa.gz", data)
-    manifests("toy", url, data, digest="0" * 32)
-    with pytest.raises(InputError, match=f"{hashlib.md5(data).hexdigest()}, and {'0' * 32} is wanted"):
-        take("toy", tmp_path / "s", stream=True)
-    assert not (tmp_path / "s").exists()
-    # The publisher's list, and a size that is not met.
-    manifests("toy", url, data, digest="unknown", md5sums=server.put("md5sum.txt", b"1" * 32 + b"  toy.fa.gz\n"))
-    with pytest.raises(InputError, match=f"{'1' * 32} is wanted .*md5sum.txt"):
-        take("toy", tmp_path / "s", stream=True)
-    manifests("toy", url, data + b"x")
-    with pytest.raises(InputError, match=f"{len(data) + 1:,} are wanted"):
-        take("toy", tmp_path / "s", stream=True)
-    manifests("toy", url, data)
-    made, notes = take("toy", tmp_path / "s", stream=True)
-    assert_genome(made, GENOME)
-    assert notes == []
-    assert made.attributes["provenance"]["md5"] == hashlib.md5(data).hexdigest()
-
-
-def test_a_mirror_takes_over_in_the_middle_of_a_stream(server, tmp_path, texts):
-    from dnamamba.pipelines.manifest import SourceFile
-    from dnamamba.pipelines.remote_stream import RemoteStream
-
-    data = texts["plain"]
-    for md5, ranges in ((hashlib.md5(data).hexdigest(), ["bytes=1000000-"]), (None, [None])):
-        one = server.put("a/toy.fa", data, drop(1_000_000), *[status(500)] * 9)
-        two = server.put("b/toy.fa", data)
-        del server.requests[:]
-        file = SourceFile(format="fasta", urls=(one, two), size=len(data), md5=md5, md5sums=None)
-        stream = RemoteStream(file, settings=QUICK, note=[].append)
-        got = b"".join(iter(stream.next_piece, b""))
-        assert got == data
-        assert server.ranges("b/toy.fa") == ranges
-
-
-def test_a_truncated_stream_is_no_whole_genome(server, tmp_path, texts):
-    url = server.put("toy.fa.gz", texts["gzip"], *[lie(Content_Length=300_000)] * 9)
-    with pytest.raises(InputError, match=r"the gzip data end at byte 300,000 .* truncated"):
-        take(url, tmp_path / "s", stream=True)
-    url = server.put("toy.fa", texts["plain"], drop(1_000_000), *[status(404)] * 9)
-    with pytest.raises(InputError, match=r"could not be streamed: .* answers 404"):
-        take(url, tmp_path / "s", stream=True)
-    assert not (tmp_path / "s").exists()
-
-
-def test_2bit_is_not_streamed(server, tmp_path, manifests):
-    url = server.put("toy.2bit", b"\x43\x27\x41\x1a" + bytes(12))
-    with pytest.raises(InputError, match=r"toy.2bit: holds 2bit data, which cannot be streamed.* Leave --stream out"):
-        take(url, tmp_path / "s", stream=True)
+    return partial(add_manifest, tmp_path / "m")
 
 
 def test_downloaded_by_name_ingested_and_removed(server, tmp_path, texts, manifests):
