@@ -7,7 +7,7 @@ from dnamamba.ordered_reading import OrderedReading
 from dnamamba.species.training_windows import Rows, TrainingWindows
 
 GPU_WORKERS = 2
-"""Reading processes beside a GPU, if nothing is said: Python draws 512 short windows in the time of three steps."""
+"""Reading processes beside a GPU, if nothing is said: drawing 510 paired windows of 512 takes Python some 80 ms."""
 
 
 def read_ahead(windows: TrainingWindows, first: int, last: int, workers: int) -> Generator[Rows, None, None]:
