@@ -81,10 +81,13 @@ def _as_it_is(item: Any) -> Any:
 
 
 def _raised(items: Iterator[Any]) -> Iterator[Any]:
-    for item in items:
-        if isinstance(item, InputError):
-            raise item
-        yield item
+    try:
+        for item in items:
+            if isinstance(item, InputError):
+                raise item
+            yield item
+    finally:
+        del items  # ends the processes now: a traceback keeps this frame, and would keep them
 
 
 # A terminal, `timeout` and a cluster's end of time send SIGINT or SIGTERM to all processes of a run at once, and the

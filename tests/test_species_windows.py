@@ -1,6 +1,7 @@
 """Windows of training and measurement: where they lie, that they are the same every time, what they pass over."""
 
 from dataclasses import replace
+from multiprocessing import active_children
 
 import numpy as np
 import pytest
@@ -73,8 +74,10 @@ def test_what_cannot_be_read_is_told_when_its_step_comes(workers, monkeypatch):
     monkeypatch.setattr(TrainingWindows, "__getitem__", rows)
     ahead = read_ahead(windows, 0, 4, workers)
     assert [len(next(ahead).labels) for _ in range(2)] == [24, 24]
+    before = len(active_children())
     with pytest.raises(InputError, match=r"^g0: the disk is gone$"):
         next(ahead)
+    assert len(active_children()) == before - workers  # although the traceback is still here
 
 
 @pytest.mark.parametrize("sampling", ["paired", "chromosome", "bases"])
