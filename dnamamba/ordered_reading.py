@@ -1,8 +1,10 @@
 """Items of a dataset in a given order, read in this process or in several others: the same items either way."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing import active_children
+from multiprocessing.process import BaseProcess
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
@@ -58,9 +60,10 @@ class OrderedReading(Generic[K, T]):
             worker_init_fn=_be_deaf_once,
             generator=torch.Generator(),  # the processes' seeds, which nothing uses, are not drawn from the run's
         )  # fmt: skip
+        others = active_children()
         with _signals_held_back():
             items = iter(loader)  # now, and not at the first item: the processes are forked while nothing else runs
-        return _raised(items)
+        return _raised(items, [process for process in active_children() if process not in others])
 
 
 class _Told(Dataset[Any]):
@@ -80,14 +83,17 @@ def _as_it_is(item: Any) -> Any:
     return item
 
 
-def _raised(items: Iterator[Any]) -> Iterator[Any]:
+def _raised(items: Iterator[Any], processes: Sequence[BaseProcess]) -> Iterator[Any]:
     try:
         for item in items:
             if isinstance(item, InputError):
                 raise item
             yield item
     finally:
-        del items  # ends the processes now: a traceback keeps this frame, and would keep them
+        del items  # asks the processes to end: a traceback keeps this frame, and would keep them
+        for process in processes:
+            process.kill()  # one that has not in the loader's five seconds, which may be deaf to SIGTERM
+            process.join()
 
 
 # A terminal, `timeout` and a cluster's end of time send SIGINT or SIGTERM to all processes of a run at once, and the

@@ -3,6 +3,7 @@
 python tests/context_parallel_cases.py RANK WORLD FILE [cuda]      (FILE: where the processes of one run meet)
 """
 
+import atexit
 import json
 import sys
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from dnamamba.model import MambaLM, ModelState, block_plan
 from dnamamba.parallel import SequenceGroup, piece_of, sharing
+from dnamamba.parallel.launch import part
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 # Rows, length, resets, carried state, recomputation; 37 leaves pieces of 9 and 10 to four processes.
@@ -126,6 +128,7 @@ def main(rank: int, world: int, file: str, kind: str = "cpu") -> None:
         torch.cuda.set_device(device)
         backend = "nccl"
     dist.init_process_group(backend, init_method=f"file://{file}", rank=rank, world_size=world)
+    atexit.register(part)  # when nothing holds the groups any more
     everyone = SequenceGroup(dist.group.WORLD)
     result = large(everyone, device) if kind == "cuda" else {}
     block_plan.PIECE = 64 * 32  # the backward of a piece goes over several spans
@@ -147,7 +150,6 @@ def main(rank: int, world: int, file: str, kind: str = "cpu") -> None:
     dist.all_gather_object(gathered, worst)
     if rank == 0:
         print(json.dumps({name: max(one[name] for one in gathered) for name in worst}))
-    dist.destroy_process_group()
 
 
 if __name__ == "__main__":

@@ -72,6 +72,16 @@ def test_a_resumed_training_ends_with_the_same_bits(way, trained):
     assert_same(trained, f"{way} 2, resumed", f"{way} 2", 0.0)
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the threads of a process are listed on Linux")
+def test_no_thread_of_the_group_outlives_it():
+    process = start(*LAUNCHER, "--nproc-per-node=2", HERE / "parting_case.py")
+    said, errors = finish(process)
+    assert process.returncode == 0, errors[-4000:]
+    counts = [line.split() for line in said.splitlines()]
+    assert [count for when, count in counts if when == "parted"] == ["0", "0"]
+    assert all(int(count) > 1 for when, count in counts if when == "together")
+
+
 def test_ways_differ_where_they_should(trained):
     carried, plain = (load_file(trained / f"{name}.safetensors") for name in ("data, states carried 1", "data 1"))
     assert any(not carried[name].equal(plain[name]) for name in plain)

@@ -1,5 +1,6 @@
 """Windows of training and measurement: where they lie, that they are the same every time, what they pass over."""
 
+import time
 from dataclasses import replace
 from multiprocessing import active_children
 
@@ -78,6 +79,24 @@ def test_what_cannot_be_read_is_told_when_its_step_comes(workers, monkeypatch):
     with pytest.raises(InputError, match=r"^g0: the disk is gone$"):
         next(ahead)
     assert len(active_children()) == before - workers  # although the traceback is still here
+
+
+def test_a_reading_process_that_hangs_is_ended(monkeypatch):
+    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.1)  # not five seconds
+    read = TrainingWindows.__getitem__
+
+    def rows(self, step):
+        if step == 3:
+            time.sleep(1000)
+        return read(self, step)
+
+    monkeypatch.setattr(TrainingWindows, "__getitem__", rows)
+    ahead = read_ahead(_windows(), 0, 4, 2)
+    before = len(active_children())
+    for _ in range(3):
+        next(ahead)
+    ahead.close()
+    assert len(active_children()) == before
 
 
 @pytest.mark.parametrize("sampling", ["paired", "chromosome", "bases"])

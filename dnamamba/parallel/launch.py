@@ -1,5 +1,7 @@
 """Which processes train together: those that torchrun or SLURM started, met before anything is read or written."""
 
+import atexit
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -96,14 +98,28 @@ def meet(launch: Launch, device: torch.device) -> torch.device:
         device = torch.device("cuda", launch.local_rank)
         torch.cuda.set_device(device)
     if not dist.is_initialized():
+        backend = "nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(
-            "nccl" if device.type == "cuda" else "gloo",
+            backend,
             rank=launch.rank,
             world_size=launch.size,
             timeout=PATIENCE,
             device_id=device if device.type == "cuda" else None,
         )
+        if backend == "gloo":  # NCCL may wait here for a process that has failed
+            atexit.register(part)
     return device
+
+
+def part() -> None:
+    """Leave the other processes, and end the threads that talk to them.
+
+    A thread of gloo that still holds a tensor when Python is torn down aborts the process, and torchrun takes that for
+    a failure. The threads end with the last reference to their group, so what lies in cycles is collected too.
+    """
+    if dist.is_initialized():
+        dist.destroy_process_group()
+    gc.collect()
 
 
 def sequence_group(launch: Launch, context: int) -> SequenceGroup | None:

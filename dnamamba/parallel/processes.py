@@ -19,7 +19,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from dnamamba.model import MambaLM
-from dnamamba.parallel.launch import PATIENCE, Launch, Strategy, sequence_group, trainer_arguments
+from dnamamba.parallel.launch import PATIENCE, Launch, Strategy, part, sequence_group, trainer_arguments
 from dnamamba.parallel.sequence_group import sharing
 
 T = TypeVar("T")
@@ -182,8 +182,9 @@ class Processes:
 
     def close(self) -> None:
         """Part from the other processes."""
-        if self.size > 1 and dist.is_initialized():
-            dist.destroy_process_group()
+        if self.size > 1:
+            self.relay = self._hosts = None
+            part()
 
 
 ALONE = Processes(Launch(), torch.device("cpu"))
