@@ -76,15 +76,20 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     warnings.showwarning = _show_warning
     try:
-        cli(prog_name="dnamamba")
+        code = cli(prog_name="dnamamba", standalone_mode=False)  # what click would say itself hides what a user can do
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
     except InputError as error:
         print(f"dnamamba: error: {error}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("dnamamba: interrupted", file=sys.stderr)
+    except (click.Abort, KeyboardInterrupt) as error:  # the former from the latter, whose words say how to go on
+        print("; ".join(filter(None, ("dnamamba: interrupted", str(error.__cause__ or error)))), file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:  # `dnamamba ... | head`: the reader has gone, nothing failed
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         print(f"dnamamba: error: {error}", file=sys.stderr)
         sys.exit(1)
+    else:
+        sys.exit(code if isinstance(code, int) else 0)  # --help and --version give 0

@@ -195,8 +195,11 @@ def evaluate_command(
     contexts = contexts or sorted(extra.get("contexts") or [2**10])
     if contexts[0] < 2:
         raise InputError(f"--context: want 2 bases or more, got {contexts[0]}")
+    most = parse_size(targets, "--targets")
+    if most < 1:
+        raise InputError(f"--targets: want 1 or more, got {most}")
     used = "test" if part == "all" else part
-    blocks = choose_targets(corpus, contexts, model, used, parse_size(targets, "--targets"), seed)
+    blocks = choose_targets(corpus, contexts, model, used, most, seed)
     masked = soft_masked(corpus, blocks)
     rows: dict[int, dict[str, Score]] = {}
     markov = fit_markov(corpus, both_strands=True) if with_markov else None
@@ -236,6 +239,12 @@ def open_held_out(stores: Sequence[str], extra: Mapping[str, Any], part: str, pa
     elif "splits" in extra:
         splits = Splits.from_json(extra["splits"], f"{path}: splits")
         parts, fingerprints = dict(splits.parts), splits.fingerprints
+        for assembly in assemblies:
+            if assembly.name not in fingerprints:
+                raise InputError(
+                    f"{path}: its split knows no assembly {assembly.name!r} ({', '.join(fingerprints)}); "
+                    "--split all takes every base of the stores"
+                )
     else:
         raise InputError(f"{path}: its config.json holds no split; --split all takes every base of the stores")
     names = {assembly.name for assembly in assemblies}  # a model may be asked about one of its stores only

@@ -2,10 +2,12 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+from dnamamba.errors import InputError
 
 
 def sync(path: Path) -> None:
@@ -25,15 +27,57 @@ def write_whole(path: Path, text: str) -> None:
     aside.replace(path)
 
 
+def check_output(out: str | os.PathLike[str], inputs: Sequence[str | os.PathLike[str]] = ()) -> None:
+    """What can be known before the work that an output is of. The folder of a file is made.
+
+    Args:
+        out: path of a file; "-" is standard output.
+        inputs: what is read, paths or "-".
+
+    Raises:
+        InputError: a folder stands there, the file's own cannot be made or written to, or it is one of the inputs.
+    """
+    if os.fspath(out) == "-":
+        return
+    if any(os.path.exists(out) and os.path.exists(one) and os.path.samefile(one, out) for one in inputs):
+        raise InputError(f"{os.fspath(out)}: is what is read; write to another file")
+    beside(Path(out))
+
+
+def beside(path: Path, end: str = "") -> Path:
+    """Where a file is written until it is whole: hidden in its folder, which is made, under a name of this process.
+
+    Args:
+        path: of the file.
+        end: of the name.
+
+    Raises:
+        InputError: a folder stands there, or the file's own cannot be made or written to.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path}: its folder cannot be made: {error.strerror}") from None
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; want the name of a file")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise InputError(f"{path}: its folder cannot be written to")
+    return path.with_name(f".{path.name}.writing-{os.getpid()}{end}")
+
+
 @contextmanager
 def opened_whole(out: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A file to write to that appears by one rename at the end, not at all after an error; "-" is standard output."""
+    """A file to write to that appears by one rename at the end, not at all after an error; "-" is standard output.
+
+    Raises:
+        InputError: as `beside`.
+    """
     if os.fspath(out) == "-":
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
     path = Path(out)
-    aside = path.with_name(f".{path.name}.writing-{os.getpid()}")
+    aside = beside(path)
     try:
         with open(aside, "wb") as file:
             yield file

@@ -72,7 +72,7 @@ def evaluation_targets(
     total = int(last[-1]) if len(last) else 0
     if total == 0:
         most = max((r.end - r.start for r in regions), default=0)
-        served = f"contexts up to {1 << (most.bit_length() - 1):,} can be evaluated" if most else "it is empty"
+        served = f"contexts up to {1 << (most.bit_length() - 1):,} can be evaluated" if most > 1 else "none can be"
         raise InputError(
             f"the {part} part has no region as long as the context {longest:,}: the longest has {most:,} bases; "
             f"{served}"

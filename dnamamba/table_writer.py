@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self
 
 from dnamamba.errors import InputError
-from dnamamba.files import sync
+from dnamamba.files import beside, sync
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -52,12 +51,12 @@ class TableWriter:
             form: the format; None is told by the name.
 
         Raises:
-            InputError: as `table_format`.
+            InputError: as `table_format`, or `beside`.
         """
         self.format = table_format(out, form)
         self._columns, self._kinds = dict(columns), tuple(columns.values())
         self._path = None if out == "-" else Path(out)
-        self._aside = None if self._path is None else self._path.with_name(f".{self._path.name}.writing-{os.getpid()}")
+        self._aside = None if self._path is None else beside(self._path)
         self._file: BinaryIO = sys.stdout.buffer if self._aside is None else open(self._aside, "wb")  # noqa: SIM115
         self._parquet: Any = None
         self._rows: list[Sequence[Cell]] = []

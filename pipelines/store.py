@@ -280,10 +280,12 @@ class Assembly:
             A new uint8 array, [stop - start].
 
         Raises:
-            InputError: an unknown contig, bases outside it, or a damaged chunk.
+            InputError: an unknown contig, no slice, bases outside the contig, or a damaged chunk.
         """
         if type(key) is tuple:
             name, where = key
+            if not isinstance(where, slice):
+                raise InputError(f"{self.name}: contig {name!r}: want a slice of bases, such as 5:6, got {where!r}")
             start, stop = where.start, where.stop
             if where.step is not None and where.step != 1:
                 raise InputError(f"{self.name}: contig {name!r}: a slice has no step, got {where.step}")

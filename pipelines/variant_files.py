@@ -65,6 +65,8 @@ class VariantFile:
         self.header: list[bytes] = []
         """Lines of the VCF header, without their ends, the #CHROM line last; none of a TSV."""
         self.form: Literal["vcf", "tsv"] = "vcf"
+        self.line_end = b"\n"
+        """Of a VCF's first line."""
         self._number = 0  # of the record that was read last
         try:
             self._indexable = is_bgzip(self._stream.head())
@@ -160,6 +162,8 @@ class VariantFile:
                 f"{self.label}: {what}; want VCF (##fileformat=VCF..), BCF, or a table with the columns "
                 f"{', '.join(TSV_COLUMNS)}, tabs between them"
             )
+        if not _is_table(head) and first.partition(b"\n")[0].endswith(b"\r"):
+            self.line_end = b"\r\n"
         return self._text_lines(first, chunks)
 
     def _chunks(self) -> Iterator[bytes]:

@@ -120,6 +120,7 @@ def test_a_bad_file_alone_is_one_line_and_exit_code_1(directory, files):
     assert len(answer.stdout.splitlines()) == 2  # the header, and the sequence before the protein
     assert "Traceback" not in answer.stderr
     assert f"dnamamba: error: {files / 'protein.fa'}: contig 'p': base" in answer.stderr
+    assert answer.stderr.count("protein.fa") == 1
     with pytest.raises(InputError, match=r"empty.fa: is empty"):
         classify_files(
             dnamamba.load_classifier(directory), [str(files / "empty.fa")], ClassifyOptions(), out=str(files / "o.tsv")
@@ -135,6 +136,14 @@ def test_a_long_sequence_that_breaks_does_not_end_the_run(chunk, directory, file
     assert "1 of 2 files could not be read to their end" in str(answer.exception)
     assert "contig 'l': base 3,001: found '!'" in answer.stderr
     assert [line.split("\t")[0] for line in answer.stdout.splitlines()] == ["name", "r0", "r1", "r2", "r3"]
+
+
+def test_what_is_read_is_not_written(directory, files):
+    path = files / "a.fa"
+    before = path.read_bytes()
+    answer = _run(directory, files / "b.fq.gz", path, "--format", "tsv", "--out", path, code=1)
+    assert "is what is read" in str(answer.exception)
+    assert path.read_bytes() == before
 
 
 def test_a_file_given_twice_is_read_twice(directory, files):

@@ -13,6 +13,7 @@ from random_models import random_model
 from scoring_cases import made_sequence, write_fasta
 
 from dnamamba.cli import cli
+from dnamamba.errors import InputError
 from dnamamba.model_directory import load, save
 from dnamamba.pipelines.reference import open_reference
 from dnamamba.pipelines.variants import Variant
@@ -160,6 +161,43 @@ WRONG = (
     (("--exclude", "@foo"), "no such class"),
     (("--phased",), "--phased wants genotypes"),
 )
+
+
+def test_folders_of_outputs_are_made_and_no_folder_is_written_over(case, tmp_path):
+    command = (case / "model", "--reference", case / "g.fa", "--context", "128", "--device", "cpu")
+    _run("track", *command, "--region", "chr1:1-50", "--out", tmp_path / "new" / "t.bw")
+    assert pybigtools.open(str(tmp_path / "new" / "t.bw")).chroms("chr1") == 900
+    _run("score", case / "model", case / "in.vcf", *command[1:], "--out", tmp_path / "er" / "s.vcf.gz")
+    assert (tmp_path / "er" / "s.vcf.gz").exists()
+    for name, *what in (("d.bw", "track"), ("d.vcf", "score", case / "in.vcf"), ("d.tsv", "saturate", "chr1:5-6")):
+        (tmp_path / name).mkdir()
+        answer = _run(what[0], case / "model", *what[1:], *command[1:], "--out", tmp_path / name, fails=True)
+        assert f"{name}: is a folder; want the name of a file" in str(answer.exception)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["d.bw", "d.tsv", "d.vcf", "er", "new"]
+
+
+def test_a_bigwig_that_cannot_be_written_is_one_line(case, tmp_path, monkeypatch):
+    def full(*arguments):
+        raise Exception("no space left")  # the library's own kind
+
+    monkeypatch.setattr("pybigtools.open", full)
+    answer = _run(
+        "track", case / "model", "--reference", case / "g.fa", "--region", "chr1:1-50", "--context", "128",
+        "--out", tmp_path / "t.bw", fails=True,
+    )  # fmt: skip
+    assert isinstance(answer.exception, InputError)
+    assert "cannot be written: no space left" in str(answer.exception)
+
+
+def test_line_ends_are_kept(case, tmp_path):
+    (tmp_path / "in.vcf").write_bytes((case / "in.vcf").read_bytes().replace(b"\n", b"\r\n"))
+    for source, name in ((case, "unix.vcf"), (tmp_path, "dos.vcf")):
+        _run(
+            "score", case / "model", source / "in.vcf", "--reference", case / "g.fa", *COMMON, "--out", tmp_path / name
+        )
+    dos = (tmp_path / "dos.vcf").read_bytes()
+    assert dos.count(b"\r\n") == dos.count(b"\n") > 40
+    assert dos.replace(b"\r\n", b"\n") == (tmp_path / "unix.vcf").read_bytes()
 
 
 @pytest.mark.parametrize("options, message", WRONG)

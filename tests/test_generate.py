@@ -132,6 +132,29 @@ def test_the_command_writes_fasta(model, tmp_path):
     assert CliRunner().invoke(cli, [*command, "--start", "A", "--prompt", "x"]).exit_code == 2
 
 
+def test_letters_of_a_prompt(model, tmp_path):
+    model_directory.save(model, tmp_path / "m")
+    command = ["generate", str(tmp_path / "m"), "--length", "9", "--start"]
+    answer = CliRunner().invoke(cli, [*command, "ACGX"])
+    assert isinstance(answer.exception, InputError)
+    assert "'X'" in str(answer.exception)
+    as_n = CliRunner().invoke(cli, [*command, "ACGX", "--unknown", "N"])
+    assert as_n.stdout == CliRunner().invoke(cli, [*command, "ACGN"]).stdout != ""
+    rna = CliRunner().invoke(cli, [*command, "acgu", "--rna"])
+    assert rna.stdout == CliRunner().invoke(cli, [*command, "ACGT"]).stdout != ""
+
+
+def test_the_prompt_is_not_written_over(model, tmp_path):
+    model_directory.save(model, tmp_path / "m")
+    prompt = tmp_path / "p.fa"
+    prompt.write_text(">x\nACGT\n")
+    answer = CliRunner().invoke(
+        cli, ["generate", str(tmp_path / "m"), "--length", "9", "--prompt", str(prompt), "--out", str(prompt)]
+    )
+    assert "is what is read" in str(answer.exception)
+    assert prompt.read_text() == ">x\nACGT\n"
+
+
 @pytest.mark.parametrize(
     "options, message",
     [

@@ -280,6 +280,8 @@ def test_positions_outside_a_contig_are_refused(store):
     for start, stop in ((-1, 5), (5, 4), (0, 30_001), (30_001, 30_001)):
         with pytest.raises(InputError, match="want 0 <= start <= stop <= 30,000"):
             assembly["chr1", start:stop]
+    with pytest.raises(InputError, match="want a slice of bases, such as 5:6, got 5"):
+        assembly["chr1", 5]
     with pytest.raises(InputError, match="no step"):
         assembly["chr1", 0:10:2]
 

@@ -183,6 +183,21 @@ def test_evaluate_prints_the_run_s_own_figures(finished):
     assert {"soft-masked", "unique"} <= set(printed["64"])
 
 
+def test_evaluate_says_what_to_do_about_another_genome(finished, tmp_path):
+    (tmp_path / "g.fa").write_text(">chr1\n" + "ACGTTGCA" * 400 + "\n")
+    store = str(tmp_path / "g.zarr")
+    arguments = ["genome", "ingest", str(tmp_path / "g.fa"), "--assembly", "other", "--store", store]
+    CliRunner().invoke(cli, arguments, catch_exceptions=False)
+    arguments = ["evaluate", str(finished), "--store", store, "--context", "64"]
+    answer = CliRunner().invoke(cli, arguments)
+    assert "its split knows no assembly 'other'" in str(answer.exception)
+    assert "--split all takes every base" in str(answer.exception)
+    answer = CliRunner().invoke(cli, [*arguments, "--split", "all"], catch_exceptions=False)
+    assert "64" in answer.stdout
+    answer = CliRunner().invoke(cli, [*arguments, "--split", "all", "--targets", "0"])
+    assert "--targets: want 1 or more, got 0" in str(answer.exception)
+
+
 def test_the_checkpoint_holds_no_pickle(finished):
     names = {path.name for path in (finished / "checkpoints").rglob("*") if path.is_file()}
     assert names == {"state.json", "tensors.safetensors", "best.json"}

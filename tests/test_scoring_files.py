@@ -9,6 +9,7 @@ import signal
 import sys
 import tracemalloc
 from contextlib import suppress
+from itertools import islice
 
 import pyarrow.parquet as pq
 import pysam
@@ -212,7 +213,7 @@ def test_damage_shows_before_the_first_score(tmp_path):
 
 def test_the_input_is_never_the_output(vcf):
     before = vcf.read_bytes()
-    with pytest.raises(InputError, match="is the file that is scored"):
+    with pytest.raises(InputError, match="is what is read; write to another file"):
         _score(vcf, vcf)
     assert vcf.read_bytes() == before
 
@@ -222,9 +223,19 @@ def test_names_of_outputs():
     assert output_format("-", None, "tsv") == "tsv"
     assert output_format("a.VCF.gz", None, "tsv") == "vcf"
     assert output_format("a.txt", "parquet", "vcf") == "parquet"
-    for name in ("a.tsv.gz", "a.bcf", "a"):
-        with pytest.raises(InputError, match="want a name that ends in"):
+    for name in ("a.tsv.gz", "a.bcf", "a", "a.foo"):
+        with pytest.raises(InputError, match=r"want a name that ends in \.vcf, \.vcf\.gz, "):
             output_format(name, None, "vcf")
+
+
+def test_an_interrupt_says_how_to_go_on(vcf, tmp_path):
+    def interrupted(variants):
+        yield from islice(score_many(variants), 2)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match=r"out\.vcf: what is scored is kept; --resume goes on"):
+        _score(vcf, tmp_path / "out.vcf", interrupted)
+    assert _score(vcf, tmp_path / "out.vcf", resume=True).resumed == 2
 
 
 def test_frames(vcf):

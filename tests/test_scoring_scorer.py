@@ -175,6 +175,16 @@ def test_options_are_checked(model, reference, options, message):
         VariantScorer(model, reference, **options)
 
 
+def test_sizes_may_be_written_and_positions_are_numbers(model, reference):
+    scorer = VariantScorer(model, reference, context="1k", horizon="8")
+    assert (scorer.context, scorer.horizon) == (1024, 8)
+    assert scorer.made_with() == VariantScorer(model, reference, context=1024, horizon=8).made_with()
+    with pytest.raises(InputError, match="context: want a size"):
+        VariantScorer(model, reference, context="long")
+    with pytest.raises(InputError, match="pos: want a whole number, 1-based; got '7'"):
+        scorer.score("c1", "7", "A", "G")
+
+
 @pytest.mark.parametrize("options", [{"mixer": "s4d"}, {"selective": ()}], ids=["s4d", "nothing selective"])
 def test_models_with_other_mixers(reference, variants, options):
     model = random_model(n_layers=2, **options)

@@ -11,6 +11,7 @@ from dnamamba.classify.rows import Rows
 from dnamamba.classify.tracks import BedGraphs, BedWriter
 from dnamamba.classify.verdict import Verdict
 from dnamamba.errors import InputError
+from dnamamba.files import check_output
 from dnamamba.species.classifier import Classifier
 from dnamamba.stream.batches import BatchPlan, enough_memory, in_order
 from dnamamba.stream.from_files import Failures, pieces_of_files, settled_memory
@@ -36,8 +37,10 @@ def classify_files(
         note: is given lines about bad files, about what was left open, and a summary.
 
     Raises:
-        InputError: formats that do not fit; or, once all is written, files that could not be read to their end.
+        InputError: formats that do not fit, or an output that is an input; or, once all is written, files that could
+            not be read to their end.
     """
+    check_output(out, paths)
     windows = options.window is not None
     bed = form == "bed" or (form is None and windows and (out == "-" or Path(out).suffix.lower() == ".bed"))
     if not windows and (bed or bedgraph is not None):
@@ -46,7 +49,7 @@ def classify_files(
     model = classifier.model
     plan = BatchPlan.of(model.lm.config, model.device, options.batch_bases)
     cutter = PieceCutter(classifier.alphabet, plan.bases, options.window, progress)
-    failures, tally, judging = Failures(note), Tally(windows), options.judging(classifier)
+    failures, tally, judging = Failures(note, len(paths)), Tally(windows), options.judging(classifier)
     pieces = pieces_of_files(paths, cutter, options, failures)
     judge = Judge(classifier, judging, plan)
     began = time.monotonic()
@@ -69,13 +72,13 @@ def classify_files(
             for sink in sinks:
                 sink(verdict)
         if failures.of and not tally.pieces:  # nothing to keep: no file is left
-            failures.check(len(paths), "no sequence was read")
+            failures.check("no sequence was read")
     seconds = time.monotonic() - began
     what = f"{tally.pieces:,} {'windows' if windows else 'sequences'}, {cutter.bases:,} bases"
     note(f"{what}, {seconds:.1f} s, {cutter.bases / max(seconds, 1e-9):,.0f} bases/s")
     for line in tally.remarks(judging.shortest, options.min_confidence):
         note(line)
-    failures.check(len(paths), "all that was read is in the output")
+    failures.check("all that was read is in the output")
 
 
 def _table_form(form: str | None) -> Format | None:

@@ -1,9 +1,15 @@
 """`dnamamba generate`."""
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
+
+from dnamamba.commands.sequence_options import letter_options
+
+if TYPE_CHECKING:
+    from dnamamba.pipelines.fasta import Names
+    from dnamamba.pipelines.letters import Gaps, Unknown
 
 
 @click.command(short_help="Sequences that a language model makes up.")
@@ -19,10 +25,12 @@ import click
 @click.option("--seed", default=0, show_default=True, help="The same seed gives the same sequences.")
 @click.option("--batch", default=64, show_default=True, help="Sequences that are made at a time.")
 @click.option("--out", default="-", metavar="F", help="FASTA; - is standard output.")
+@letter_options("error")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 def generate(
     model: Path, length: str, number: int, start: str | None, prompt: str | None, temperature: float, top_p: float,
-    seed: int, batch: int, out: str, device: Literal["auto", "cpu", "cuda"],
+    seed: int, batch: int, out: str, names: "Names", gaps: "Gaps", unknown: "Unknown", rna: bool,
+    device: Literal["auto", "cpu", "cuda"],
 ) -> None:  # fmt: skip
     """Draw sequences from the language model in MODEL, from nothing or as the continuation of a prompt.
 
@@ -32,6 +40,7 @@ def generate(
         raise click.UsageError("--start and --prompt both say what to continue; give one")
     from dnamamba.config import from_dict
     from dnamamba.device import choose_device
+    from dnamamba.files import check_output
     from dnamamba.generate import GenerateOptions, write_fasta
     from dnamamba.generate import generate as draw
     from dnamamba.model_directory import load
@@ -45,5 +54,7 @@ def generate(
         },
     )  # fmt: skip
     given = {"start": start} if start is not None else prompt
-    prompts = None if given is None else given_sequences(given, HowToRead())
+    check_output(out, () if prompt is None else (prompt,))
+    how = HowToRead(names=names, gaps=gaps, unknown=unknown, rna=rna)
+    prompts = None if given is None else given_sequences(given, how)
     write_fasta(draw(load(model, device=choose_device(device)), prompts, options), out)

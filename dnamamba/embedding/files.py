@@ -11,6 +11,7 @@ from dnamamba.embedding.embedder import Embedder
 from dnamamba.embedding.options import EmbedOptions
 from dnamamba.embedding.writers import open_writer
 from dnamamba.errors import InputError
+from dnamamba.files import check_output
 from dnamamba.model import MambaLM
 from dnamamba.model_directory import LANGUAGE_MODEL, load, read_record
 from dnamamba.pipelines.alphabet import ALPHABETS
@@ -48,9 +49,11 @@ def embed_files(
     Raises:
         InputError: a name that does not fit; or, once all is written, files that could not be read to their end.
     """
+    if not out.endswith(".zarr"):  # a folder, and refused where it is there already
+        check_output(out, paths)
     embedder = Embedder(model, options)
     cutter = PieceCutter(ALPHABETS[model.config.alphabet], embedder.plan.bases, options.window, progress)
-    failures, count, began = Failures(note), 0, time.monotonic()
+    failures, count, began = Failures(note, len(paths)), 0, time.monotonic()
     pieces = pieces_of_files(paths, cutter, options, failures)
     attributes = {
         "pool": options.pool,
@@ -73,8 +76,8 @@ def embed_files(
             writer.write(part)
             count += part.last
         if failures.of and not count:  # nothing to keep: no file is left
-            failures.check(len(paths), "no sequence was read")
+            failures.check("no sequence was read")
     seconds = time.monotonic() - began
     what = "windows" if options.window is not None else "sequences"
     note(f"{count:,} {what}, {cutter.bases:,} bases, {seconds:.1f} s, {cutter.bases / max(seconds, 1e-9):,.0f} bases/s")
-    failures.check(len(paths), f"all that was read is in {out}")
+    failures.check(f"all that was read is in {out}")

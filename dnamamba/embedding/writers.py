@@ -11,7 +11,7 @@ import numpy as np
 
 from dnamamba.embedding.embedder import Floats, Part
 from dnamamba.errors import InputError
-from dnamamba.files import opened_whole, sync
+from dnamamba.files import beside, opened_whole, sync
 
 FORMAT = "dnamamba-embeddings"
 _CHUNK_FLOATS = 2**22  # of a Zarr chunk, and of a Parquet row group: 16 MiB
@@ -125,7 +125,7 @@ class ZarrEmbeddings:
         if path.exists():
             raise InputError(f"{path}: is there already; remove it or choose another name")
         self._path, self._width = path, width
-        self._aside = path.with_name(f".{path.name}.writing-{os.getpid()}")
+        self._aside = beside(path)
         self._attributes = {"format": FORMAT, "format_version": 1, "every_base": every_base, **attributes}
         self._values: list[Floats] = []
         self._held = self._rows = 0

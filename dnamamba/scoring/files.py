@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from dnamamba import __version__
 from dnamamba.errors import InputError
-from dnamamba.files import write_whole
+from dnamamba.files import check_output, write_whole
 from dnamamba.pipelines.variant_choice import VariantChoice, wanted_records
 from dnamamba.pipelines.variant_files import VariantFile, VariantRecord, stands_alone
 from dnamamba.pipelines.variants import UNKNOWN_CONTIG, Variant
@@ -103,7 +103,7 @@ def score_file(
     Raises:
         InputError: a damaged file, contigs none of which the reference has, or a journal of something else.
     """
-    check_other_file(variants, out)
+    check_output(out, (variants,))
     counts, total = Counts(), None
     if stands_alone(variants):  # a pass without the model: damage and foreign names show before the first score
         total = survey(variants, reference, choice)
@@ -175,15 +175,6 @@ def _flushing(variants: Iterator[Variant], journal: Journal) -> Iterator[Variant
     for variant in variants:
         journal.flush()
         yield variant
-
-
-def check_other_file(variants: str | os.PathLike[str], out: str) -> None:
-    """
-    Raises:
-        InputError: the output is the input.
-    """
-    if stands_alone(variants) and os.path.exists(out) and os.path.samefile(variants, out):
-        raise InputError(f"{out}: is the file that is scored; write to another one")
 
 
 def survey(path: str | os.PathLike[str], reference: ReferenceNames, choice: VariantChoice | None) -> int:

@@ -43,7 +43,7 @@ class Journal:
         Raises:
             InputError: another process writes it; one is there and `resume` is off; or it belongs to something else.
         """
-        out = Path(out)
+        self._out = out = Path(out)
         self.path = out.with_name(f".{out.name}.journal")
         self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         self._head = json.dumps({"format": FORMAT, **belongs_to}, sort_keys=True).encode() + b"\n"
@@ -132,6 +132,8 @@ class Journal:
                 self.path.unlink()
             else:
                 self.flush()
+                if kind is KeyboardInterrupt:
+                    raise KeyboardInterrupt(f"{self._out}: what is scored is kept; --resume goes on") from None
         finally:
             os.close(self._handle)
 

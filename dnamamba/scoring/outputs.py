@@ -1,13 +1,14 @@
 """What scores are written as: an annotated VCF, or a table keyed chrom, pos, id, ref, alt."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 from dnamamba.errors import InputError
 from dnamamba.pipelines.variant_files import VariantFile, VariantRecord
 from dnamamba.scoring.vcf_output import VcfWriter, annotated_header
-from dnamamba.table_writer import Cell, Kind, TableWriter, table_format
+from dnamamba.table_writer import SUFFIXES, Cell, Kind, TableWriter, table_format
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,7 +48,7 @@ def output_format(out: str, asked: OutputFormat | None, form: str) -> OutputForm
         return "vcf"
     if asked is None and out == "-":
         return "vcf" if form == "vcf" else "tsv"
-    if asked is None and out.lower().endswith((".gz", ".bcf")):
+    if asked is None and Path(out).suffix.lower() not in SUFFIXES:
         raise InputError(f"{out}: want a name that ends in .vcf, .vcf.gz, .tsv, .jsonl or .parquet")
     return table_format(out, asked)
 
@@ -65,7 +66,7 @@ def open_output(
         source: what made the scores, in one line.
     """
     if form == "vcf":
-        return VcfWriter(out, annotated_header(file.header, source, contigs))
+        return VcfWriter(out, annotated_header(file.header, source, contigs), file.line_end)
     return _ScoreTable(TableWriter(out, COLUMNS, form))
 
 

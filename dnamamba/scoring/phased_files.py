@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from dnamamba.files import check_output
 from dnamamba.pipelines.variant_choice import VariantChoice, wanted_records
 from dnamamba.pipelines.variant_files import VariantFile, stands_alone
 from dnamamba.scoring.files import (
@@ -12,7 +13,6 @@ from dnamamba.scoring.files import (
     Feed,
     Progress,
     ReferenceNames,
-    check_other_file,
     survey,
     write_metadata,
 )
@@ -45,7 +45,7 @@ def score_phased(
     Raises:
         InputError: as `files.score_file`, or a file without genotypes.
     """
-    check_other_file(variants, out)
+    check_output(out, (variants,))
     counts = Counts()
     total = survey(variants, reference, choice) if stands_alone(variants) else None
     with VariantFile(variants) as file:

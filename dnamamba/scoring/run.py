@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from dnamamba.files import check_output
 from dnamamba.model_directory import read_record
 from dnamamba.pipelines.compression import path_label
 from dnamamba.pipelines.reference import Reference
@@ -74,6 +75,7 @@ def run_score(
         InputError: whatever is wrong with a file or an option.
     """
     began = time.monotonic()
+    check_output(out, (variants, plan.reference))
     reference = plan.genome()
     choice = wanted.choice(reference)
     with ExitStack() as stack:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from dnamamba.device import Device, Precision, autocast_dtype, choose_device
+from dnamamba.files import check_output
 from dnamamba.model_directory import load
 from dnamamba.pipelines.regions import Region
 from dnamamba.pipelines.variant_choice import choose_regions, merge
@@ -47,8 +48,9 @@ def run_track(
     Raises:
         InputError: whatever is wrong with a file or an option.
     """
+    check_output(out, (reference,))  # and what else can be told before the work
     if out != "-":
-        is_bigwig(out)  # a name that says no format is told before the work
+        is_bigwig(out)
     genome = open_genome(reference, assembly, aliases)
     place = choose_device(device)
     track = BaseTrack(

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnamamba.errors import InputError
+from dnamamba.files import check_output
 from dnamamba.pictures import pyplot, save_picture
 from dnamamba.pipelines.regions import Region
 from dnamamba.pipelines.variant_choice import choose_regions
@@ -112,6 +113,7 @@ def run_saturate(plan: ScorerPlan, region: str, out: str) -> int:
     """
     picture = out.lower().endswith(".png")
     form = None if picture else table_format(out)
+    check_output(out, (plan.reference,))
     found = saturate(plan.open(), region)
     if picture:
         found.draw(out)

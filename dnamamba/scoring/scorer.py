@@ -6,6 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+import numpy as np
+
+from dnamamba.config import parse_size
 from dnamamba.device import Device, Precision, autocast_dtype, choose_device
 from dnamamba.errors import InputError
 from dnamamba.model import MambaLM
@@ -74,8 +77,8 @@ class VariantScorer:
         reference: Reference | str | os.PathLike[str],
         *,
         assembly: str | None = None,
-        context: int | Literal["full"] = 131_072,
-        horizon: int = 512,
+        context: int | str = 131_072,
+        horizon: int | str = 512,
         strands: Strands = "both",
         device: Device | None = None,
         precision: Precision = "float32",
@@ -89,8 +92,8 @@ class VariantScorer:
             model: a model of the dna alphabet, or a model directory.
             reference: an open reference, or a store, FASTA or 2bit file (`open_reference`).
             assembly: which one of a store.
-            context: bases of a stream, even; "full" is one stream a contig, from its start.
-            horizon: reference bases read after an allele.
+            context: bases of a stream, even, such as 131_072 or "128k"; "full" is one stream a contig, from its start.
+            horizon: reference bases read after an allele, written in the same ways.
             strands: "both" takes the mean of the two strands' scores.
             device: where the model runs; None leaves an open model where it is and is "auto" for a directory.
             precision: of matrix products. "float32" uses no TF32; "auto" is bfloat16 where a GPU has it.
@@ -111,8 +114,10 @@ class VariantScorer:
             model = model.to(choose_device(device))
         if model.config.alphabet != "dna":
             raise InputError(f"scoring wants a model of the dna alphabet, got one of {model.config.alphabet!r}")
-        if context != "full" and (context < 2 or context % 2):
+        length = None if context == "full" else _size(context, "context")
+        if length is not None and (length < 2 or length % 2):
             raise InputError(f"context: want an even number of bases, or full; got {context}")
+        horizon = _size(horizon, "horizon")
         if horizon < 0:
             raise InputError(f"horizon: want 0 bases or more, got {horizon}")
         if strands not in ("both", "forward"):
@@ -121,11 +126,12 @@ class VariantScorer:
             if value is not None and value < 1:
                 raise InputError(f"{name}: want 1 or more, got {value}")
         self.reference = reference if isinstance(reference, Reference) else open_reference(reference, assembly)
-        self.context, self.horizon, self.strands, self.early_stop = context, horizon, strands, early_stop
+        self.context: int | Literal["full"] = length or "full"
+        self.horizon, self.strands, self.early_stop = horizon, strands, early_stop
         self.precision: Precision = precision
         self.model = model.eval()
         self._passes = Passes(self.model, autocast_dtype(precision, model.device), batch_size)
-        self._context = None if context == "full" else context
+        self._context = length
         least, most = _WINDOW
         self.window = window or (most if self._context is None else min(max(self._context // 16, least), most))
 
@@ -143,7 +149,12 @@ class VariantScorer:
             pos: first base of `ref`, 1-based.
             ref, alt: as VCF writes them.
             id: handed on.
+
+        Raises:
+            InputError: `pos` is no whole number.
         """
+        if not isinstance(pos, int | np.integer):
+            raise InputError(f"pos: want a whole number, 1-based; got {pos!r}")
         return next(self.score_many([Variant(chrom, pos, id, ref, alt)]))
 
     def score_many(self, variants: Iterable[Variant]) -> Iterator[VariantScore]:
@@ -293,3 +304,7 @@ def _numbers(job: "_Job | str") -> dict[str, Any]:
         "horizon": min(part.horizon for part in parts),
         "skipped": None,
     }
+
+
+def _size(value: int | str, key: str) -> int:
+    return parse_size(value, key) if isinstance(value, str) else value

@@ -1,6 +1,5 @@
 """Tracks as files: bigWig, or bedGraph, plain or bgzip with an index; a line for each base that has a value."""
 
-import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dnamamba.errors import InputError
-from dnamamba.files import sync
+from dnamamba.files import beside, sync
 from dnamamba.pipelines.bgzip import BgzipWriter
 from dnamamba.pipelines.regions import Region
 from dnamamba.pipelines.variant_files import quiet_htslib
@@ -47,13 +46,13 @@ def write_track(out: str, sizes: Mapping[str, int], blocks: Blocks) -> int:
         Bases that have a value.
 
     Raises:
-        InputError: a name that says no format, or no base has a value.
+        InputError: a name that says no format, no base has a value, or the file cannot be written.
     """
     if out == "-":
         return _write_text(sys.stdout.buffer, blocks)
     path = Path(out)
     suffix = ".bw" if is_bigwig(out) else path.suffix
-    aside = path.with_name(f".{path.name}.writing-{os.getpid()}{suffix}")
+    aside = beside(path, suffix)
     try:
         if suffix == ".bw":
             count = _write_bigwig(aside, sizes, blocks)
@@ -106,7 +105,10 @@ def _write_bigwig(path: Path, sizes: Mapping[str, int], blocks: Blocks) -> int:
         raise rows.error
     if first is None:  # the library refuses a file without values, in its own words
         return 0
-    pybigtools.open(str(path), "w").write(dict(sizes), chain((first,), rows))
+    try:
+        pybigtools.open(str(path), "w").write(dict(sizes), chain((first,), rows))
+    except Exception as error:  # the library has no other kind
+        raise rows.error or InputError(f"{path}: cannot be written: {error}") from None
     if rows.error is not None:
         raise rows.error
     return rows.count

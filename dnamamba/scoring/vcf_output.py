@@ -1,6 +1,5 @@
 """Annotated VCF: every record as it came, in its order, with scores in INFO; under a .gz name packed and indexed."""
 
-import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -10,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Self
 
-from dnamamba.files import sync
+from dnamamba.files import beside, sync
 from dnamamba.pipelines.bgzip import BgzipWriter
 from dnamamba.pipelines.variant_files import VariantRecord, quiet_htslib
 
@@ -107,15 +106,16 @@ def _value(value: float | int | str | None) -> str:
 class VcfWriter:
     """Writes an annotated VCF. A context manager: the file, and its index, appear when it is left without an error."""
 
-    def __init__(self, out: str, header: Iterable[bytes]) -> None:
+    def __init__(self, out: str, header: Iterable[bytes], line_end: bytes = b"\n") -> None:
         """Begin a file.
 
         Args:
             out: path, or "-" for standard output. A name that ends in .gz or .bgz is packed with bgzip and indexed.
             header: its lines, as `annotated_header` gives them.
+            line_end: of every line.
         """
         self._path = None if out == "-" else Path(out)
-        self._aside = None if self._path is None else self._path.with_name(f".{self._path.name}.writing-{os.getpid()}")
+        self._aside = None if self._path is None else beside(self._path)
         self._stack = ExitStack()
         self._file: BinaryIO = sys.stdout.buffer if self._aside is None else open(self._aside, "wb")  # noqa: SIM115
         self._packed = self._path is not None and self._path.suffix in (".gz", ".bgz")
@@ -127,8 +127,9 @@ class VcfWriter:
         self._furthest = 0
         self.sorted = True
         """Whether the records can be indexed: each contig in one piece, positions growing and not out of bounds."""
+        self._line_end = line_end
         for line in header:
-            self._to.write(line + b"\n")
+            self._to.write(line + line_end)
 
     def write(self, record: VariantRecord, scores: Sequence["VariantScore"]) -> None:
         """Add a record with a score for each of its alleles."""
@@ -140,7 +141,7 @@ class VcfWriter:
             self.sorted = False
         self._last = (chrom, record.pos)
         self._furthest = max(self._furthest, record.pos + len(record.ref))
-        self._to.write(annotate(record, scores) + b"\n")
+        self._to.write(annotate(record, scores) + self._line_end)
 
     def flush(self) -> None:
         """Hand on to the reader of standard output what was written so far."""

@@ -15,30 +15,32 @@ class Failures:
     """The files that could not be read to their end."""
 
     tell: Callable[[str], None]
-    """Is given each problem at once, a line."""
+    """Is given each problem at once, a line; of a single file `check` says it."""
+    files: int
+    """How many are read."""
     of: dict[str, InputError] = field(default_factory=dict)
     """File -> what was wrong."""
 
     def __call__(self, source: str, error: InputError) -> None:
         """Note one."""
         self.of[source] = error
-        self.tell(str(error))
+        if self.files > 1:
+            self.tell(str(error))
 
-    def check(self, files: int, where: str) -> None:
+    def check(self, where: str) -> None:
         """Speak up at the end.
 
         Args:
-            files: how many there were.
             where: what became of the good ones, a clause.
 
         Raises:
             InputError: one file or more failed.
         """
-        if len(self.of) == files == 1:
+        if len(self.of) == self.files == 1:
             raise next(iter(self.of.values()))
         if self.of:
             names = ", ".join(list(self.of)[:20]) + (f" and {len(self.of) - 20} more" if len(self.of) > 20 else "")
-            raise InputError(f"{len(self.of)} of {files} files could not be read to their end ({names}); {where}")
+            raise InputError(f"{len(self.of)} of {self.files} files could not be read to their end ({names}); {where}")
 
 
 @contextmanager

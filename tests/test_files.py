@@ -1,0 +1,35 @@
+"""Files that are there whole or not at all, and what is told before the work that they are of."""
+
+import pytest
+
+from dnamamba.errors import InputError
+from dnamamba.files import check_output, opened_whole
+
+
+def test_the_folder_is_made_and_nothing_is_left_aside(tmp_path):
+    out = tmp_path / "new" / "er" / "a.fa"
+    check_output(out)
+    with opened_whole(out) as file:
+        file.write(b">a\nACGT\n")
+    assert out.read_bytes() == b">a\nACGT\n"
+    assert [path.name for path in out.parent.iterdir()] == ["a.fa"]
+
+
+@pytest.mark.parametrize("use", [check_output, lambda out: opened_whole(out).__enter__()], ids=["check", "open"])
+def test_a_folder_is_no_file(tmp_path, use):
+    (tmp_path / "a.tsv").mkdir()
+    with pytest.raises(InputError, match=r"a\.tsv: is a folder; want the name of a file"):
+        use(str(tmp_path / "a.tsv"))
+    (tmp_path / "b").write_text("")
+    with pytest.raises(InputError, match=r"c\.tsv: its folder cannot be made: "):
+        use(str(tmp_path / "b" / "c.tsv"))
+
+
+def test_what_is_read_is_not_written(tmp_path):
+    one, other = tmp_path / "one.fa", tmp_path / "other.fa"
+    one.write_text(">a\nAC\n")
+    other.symlink_to(one)
+    with pytest.raises(InputError, match=r"other\.fa: is what is read; write to another file"):
+        check_output(other, ["-", str(tmp_path / "none"), str(one)])
+    check_output(tmp_path / "third.fa", [str(one)])
+    check_output("-", ["-"])
