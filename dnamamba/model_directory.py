@@ -29,6 +29,7 @@ from dnamamba import __version__
 from dnamamba.config import from_dict, to_dict
 from dnamamba.errors import InputError
 from dnamamba.files import sync
+from dnamamba.hub import fetch_model, is_hub_id
 from dnamamba.letters import vocabulary_of
 from dnamamba.model import MambaLM, ModelConfig
 from dnamamba.pipelines.alphabet import ALPHABETS
@@ -148,7 +149,8 @@ def load(path: str | os.PathLike[str], *, device: torch.device | str = "cpu") ->
 
     Args:
         path: a model directory, or a run's directory with the model in its `model/`; or one of transformers or
-            mamba-ssm that `dnamamba convert` wrote, since it says its alphabet.
+            mamba-ssm that `dnamamba convert` wrote, since it says its alphabet; or OWNER/NAME, such a one on the
+            Hugging Face Hub.
         device: where the weights go.
 
     Returns:
@@ -157,10 +159,11 @@ def load(path: str | os.PathLike[str], *, device: torch.device | str = "cpu") ->
     Raises:
         InputError: no such directory, a foreign or newer one, or any damage: one line that says which file and what.
     """
+    path = _find(path)
     if _is_foreign(path):
         from dnamamba.convert.directory import read_foreign  # here: it builds on this module
 
-        return read_foreign(Path(path), device=device)
+        return read_foreign(path, device=device)
     model = load_module(path, LANGUAGE_MODEL, lambda record: MambaLM(record.model), device=device)
     model.vocabulary = vocabulary_of(ALPHABETS[model.config.alphabet])
     return model
@@ -236,10 +239,10 @@ def read_record(path: str | os.PathLike[str]) -> ModelRecord:
     return record
 
 
-def _is_foreign(path: str | os.PathLike[str]) -> bool:
+def _is_foreign(path: Path) -> bool:
     """Whether another library wrote a Mamba there; anything odd is for the reader of ours to say."""
     try:
-        data = json.loads((Path(path) / CONFIG).read_bytes())
+        data = json.loads((path / CONFIG).read_bytes())
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(data, dict) and "format" not in data and (data.get("model_type") == "mamba" or "ssm_cfg" in data)
@@ -248,7 +251,9 @@ def _is_foreign(path: str | os.PathLike[str]) -> bool:
 def _find(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     if not path.exists():
-        raise InputError(f"{path}: no such model directory")
+        if not is_hub_id(path):
+            raise InputError(f"{path}: no such model directory")
+        path = fetch_model(str(path))
     if not path.is_dir():
         raise InputError(f"{path}: is a file; want a model directory ({CONFIG} and {WEIGHTS})")
     if not (path / CONFIG).exists() and (path / "model" / CONFIG).exists():
