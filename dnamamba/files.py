@@ -35,7 +35,7 @@ def check_output(out: str | os.PathLike[str], inputs: Sequence[str | os.PathLike
         inputs: what is read, paths or "-".
 
     Raises:
-        InputError: a folder stands there, the file's own cannot be made or written to, or it is one of the inputs.
+        InputError: as `beside`, or it is one of the inputs.
     """
     if os.fspath(out) == "-":
         return
@@ -52,7 +52,7 @@ def beside(path: Path, end: str = "") -> Path:
         end: of the name.
 
     Raises:
-        InputError: a folder stands there, or the file's own cannot be made or written to.
+        InputError: a folder or a device stands there, or the file's own folder cannot be made or written to.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,6 +60,8 @@ def beside(path: Path, end: str = "") -> Path:
         raise InputError(f"{path}: its folder cannot be made: {error.strerror}") from None
     if path.is_dir():
         raise InputError(f"{path}: is a folder; want the name of a file")
+    if path.exists() and not path.is_file():  # the rename would put a file in the place of /dev/null
+        raise InputError(f"{path}: is no ordinary file, which is what appears whole; - is standard output")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise InputError(f"{path}: its folder cannot be written to")
     return path.with_name(f".{path.name}.writing-{os.getpid()}{end}")

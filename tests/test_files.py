@@ -1,5 +1,7 @@
 """Files that are there whole or not at all, and what is told before the work that they are of."""
 
+import os
+
 import pytest
 
 from dnamamba.errors import InputError
@@ -23,6 +25,12 @@ def test_a_folder_is_no_file(tmp_path, use):
     (tmp_path / "b").write_text("")
     with pytest.raises(InputError, match=r"c\.tsv: its folder cannot be made: "):
         use(str(tmp_path / "b" / "c.tsv"))
+
+
+def test_a_device_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match=r"pipe: is no ordinary file, .*; - is standard output"):
+        check_output(tmp_path / "pipe")
 
 
 def test_what_is_read_is_not_written(tmp_path):
