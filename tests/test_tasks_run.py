@@ -1,6 +1,7 @@
 """`dnamamba task`: tables, files, what is kept between starts, and what is refused."""
 
 import json
+import shutil
 
 import pytest
 from click.testing import CliRunner
@@ -88,6 +89,39 @@ def test_another_run_in_the_same_folder_is_refused(finished):
         start(out, "--steps", "7")
     with pytest.raises(InputError, match="holds a run of induction-heads; choose another --out"):
         start(out, name="selective-copying")
+
+
+def test_the_folder_of_another_command_is_refused_and_left_as_it_is(tmp_path):
+    (tmp_path / "metrics.json").write_text("of a pretraining")
+    with pytest.raises(InputError, match=r"is not empty and holds no settings\.json; choose another --out"):
+        start(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["metrics.json"]
+    assert (tmp_path / "metrics.json").read_text() == "of a pretraining"
+
+
+@pytest.mark.parametrize(
+    "name, text, message",
+    [
+        ("settings.json", '{"task": "induct', r"settings\.json: not a JSON file"),
+        ("settings.json", "[]", r"settings\.json: want a JSON object, got a list"),
+        ("settings.json", '{"task": "induction-heads"}', r"settings\.json: want the settings of a run, got None"),
+        ("mamba/result.json", '{"name": ', r"result\.json: not a JSON file: .*; delete the file, and the same command"),
+        ("mamba/result.json", '{"name": "mamba"}', r"result\.json\.\w+: missing; .*; delete the file"),
+    ],
+)
+def test_a_damaged_file_is_one_line(finished, tmp_path, name, text, message):
+    out = shutil.copytree(finished[0], tmp_path / "run")
+    (out / name).write_text(text)
+    with pytest.raises(InputError, match=message):
+        start(out)
+    if name.endswith("result.json"):
+        (out / name).unlink()
+        assert _results(start(out)) == _results(finished[1])
+
+
+def _results(text):
+    """What was printed, without the folder."""
+    return text.rpartition("\n\n")[0]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from dnamamba.model import ModelConfig
 from dnamamba.model.config import SELECTIVE, MixerName
 from dnamamba.model_directory import save
 from dnamamba.say import say
+from dnamamba.sweep.kept import claim_folder, read_json
 from dnamamba.tasks.extrapolation import Measured, measure, test_lengths
 from dnamamba.tasks.induction_heads import INDUCTION_HEADS
 from dnamamba.tasks.report import Outcome, draw, figures, percent, terminal_text, write_html
@@ -27,7 +28,7 @@ from dnamamba.tasks.task import VOCABULARY, Task, TaskName, TaskSettings
 from dnamamba.tasks.training import Look, TaskTraining
 
 TASKS: dict[TaskName, Task] = {task.name: task for task in (SELECTIVE_COPYING, INDUCTION_HEADS)}
-RESULT = "result.json"
+SETTINGS, RESULT = "settings.json", "result.json"
 PLAIN_EVERY = 15.0
 """Seconds between two lines of progress."""
 
@@ -53,14 +54,13 @@ def run_task(
         as_json: the figures as JSON in place of a table.
 
     Raises:
-        InputError: settings out of range, or a folder that holds another run.
+        InputError: settings out of range, or a folder that holds another run or other things.
     """
     task = TASKS[name]
     settings = replace(task.settings, **{key: value for key, value in changes.items() if value is not None})
     _check(task, settings)
     models = _models(settings, mixers, selective)
     place = choose_device(device)
-    out.mkdir(parents=True, exist_ok=True)
     _claim(out, {"task": name, "settings": to_dict(settings)})
     outcomes = [_one(task, settings, label, config, out / label, place) for label, config in models.items()]
     found = figures(task, settings, outcomes)
@@ -100,19 +100,22 @@ def _claim(out: Path, run: dict[str, Any]) -> None:
     """Say in the folder what is run there, or find that it is the same.
 
     Raises:
-        InputError: it is another run's.
+        InputError: the folder holds other things, or another run; or what it holds is damaged.
     """
-    file = out / "settings.json"
+    file = out / SETTINGS
     if not file.exists():
-        write_whole(file, json.dumps(run, indent=1) + "\n")
+        claim_folder(out, SETTINGS, run)
         return
-    there = json.loads(file.read_text())
+    there = read_json(file)
     if there.get("task") != run["task"]:
         raise InputError(f"{out}: holds a run of {there.get('task')}; choose another --out")
-    differs = [key for key, value in run["settings"].items() if there["settings"].get(key) != value]
+    settings = there.get("settings")
+    if not isinstance(settings, dict):
+        raise InputError(f"{file}: want the settings of a run, got {settings!r}; choose another --out")
+    differs = [key for key, value in run["settings"].items() if settings.get(key) != value]
     if differs:
         raise InputError(
-            f"{out}: holds a run with {differs[0]} {there['settings'].get(differs[0])!r}, not "
+            f"{out}: holds a run with {differs[0]} {settings.get(differs[0])!r}, not "
             f"{run['settings'][differs[0]]!r}; choose another --out"
         )
 
@@ -123,7 +126,7 @@ def _one(
     """Train and test one model, or read what an earlier start found."""
     if (folder / RESULT).exists():
         say(f"{task.name}, {label}: done before, in {folder}")
-        return _read(json.loads((folder / RESULT).read_text()))
+        return _read(folder / RESULT)
     folder.mkdir(parents=True, exist_ok=True)
     training = TaskTraining(task, settings, config, device)
     parameters = sum(p.numel() for p in training.model.parameters())
@@ -141,12 +144,12 @@ def _one(
     return outcome
 
 
-def _read(data: dict[str, Any]) -> Outcome:
-    return Outcome(
-        data["name"], data["parameters"], data["solved"],
-        tuple(from_dict(Look, look) for look in data["looks"]),
-        tuple(from_dict(Measured, one) for one in data["measured"]),
-    )  # fmt: skip
+def _read(path: Path) -> Outcome:
+    """What an earlier start found. Raises InputError when the file is damaged."""
+    try:
+        return from_dict(Outcome, read_json(path), str(path))
+    except InputError as error:
+        raise InputError(f"{error}; delete the file, and the same command tests the model again") from None
 
 
 class _Progress:
