@@ -17,6 +17,7 @@ from dnamamba.errors import InputError
 from dnamamba.files import write_whole
 from dnamamba.model import ModelConfig
 from dnamamba.model.config import SELECTIVE, MixerName
+from dnamamba.model.parameters import count_parameters, match_parameters
 from dnamamba.model_directory import save
 from dnamamba.say import say
 from dnamamba.sweep.kept import claim_folder, read_json
@@ -85,7 +86,7 @@ def _check(task: Task, settings: TaskSettings) -> None:
 
 
 def _models(settings: TaskSettings, mixers: Sequence[MixerName], selective: Sequence[str]) -> dict[str, ModelConfig]:
-    """Label -> configuration, in the order asked for."""
+    """Label -> configuration, in the order asked for, each as wide as gives it the parameters of the whole Mamba."""
     size: dict[str, Any] = {"d_model": settings.d_model, "n_layers": settings.n_layers, "vocab_size": VOCABULARY}
     models: dict[str, ModelConfig] = {mixer: ModelConfig(**size, mixer=mixer) for mixer in mixers}
     for text in selective:
@@ -93,7 +94,8 @@ def _models(settings: TaskSettings, mixers: Sequence[MixerName], selective: Sequ
         config = ModelConfig(**size, selective=parts)
         whole = config.selective == SELECTIVE
         models["mamba" if whole else "mamba-" + ("-".join(config.selective) or "none")] = config
-    return models
+    wanted = count_parameters(ModelConfig(**size))
+    return {label: match_parameters(config, wanted) for label, config in models.items()}
 
 
 def _claim(out: Path, run: dict[str, Any]) -> None:
@@ -126,11 +128,12 @@ def _one(
     """Train and test one model, or read what an earlier start found."""
     if (folder / RESULT).exists():
         say(f"{task.name}, {label}: done before, in {folder}")
-        return _read(folder / RESULT)
+        return _read(folder / RESULT, config)
     folder.mkdir(parents=True, exist_ok=True)
     training = TaskTraining(task, settings, config, device)
-    parameters = sum(p.numel() for p in training.model.parameters())
-    say(f"{task.name}, {label}: {parameters:,} parameters, at most {settings.steps:,} steps on {device}")
+    parameters = count_parameters(config)
+    shape = f"{config.d_model}x{config.n_layers}, {parameters:,} parameters"
+    say(f"{task.name}, {label}: {shape}, at most {settings.steps:,} steps on {device}")
     training.run(folder, _Progress(f"{task.name}, {label}", settings))
     save(training.model, folder / "model", {"task": task.name, "settings": to_dict(settings)}, overwrite=True)
 
@@ -139,17 +142,24 @@ def _one(
 
     autocast = autocast_dtype(settings.precision, device)
     measured = measure(task, training.model, settings, test_lengths(settings), autocast, tell)
-    outcome = Outcome(label, parameters, training.is_solved, tuple(training.looks), tuple(measured))
+    outcome = Outcome(label, config.d_model, parameters, training.is_solved, tuple(training.looks), tuple(measured))
     write_whole(folder / RESULT, json.dumps(asdict(outcome), indent=1) + "\n")
     return outcome
 
 
-def _read(path: Path) -> Outcome:
-    """What an earlier start found. Raises InputError when the file is damaged."""
+def _read(path: Path, config: ModelConfig) -> Outcome:
+    """What an earlier start found. Raises InputError when the file is damaged, or of a model of another size."""
     try:
-        return from_dict(Outcome, read_json(path), str(path))
+        # Older results do not say d_model; it follows from the parameters.
+        outcome = from_dict(Outcome, {"d_model": config.d_model, **read_json(path)}, str(path))
     except InputError as error:
         raise InputError(f"{error}; delete the file, and the same command tests the model again") from None
+    parameters = count_parameters(config)
+    if outcome.parameters != parameters:
+        raise InputError(
+            f"{path}: is of a model with {outcome.parameters:,} parameters, not {parameters:,}; choose another --out"
+        )
+    return outcome
 
 
 class _Progress:
