@@ -1,6 +1,7 @@
 """Plans of sweeps over runs: which configurations they are, that they can be compared, and what bad input says."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -15,6 +16,8 @@ from dnamamba.pipelines.store import open_store
 from dnamamba.pretrain_config import read_config
 from dnamamba.sweep import published
 from dnamamba.sweep.ablation import VARIANTS, ablation_plan, parse_variants
+from dnamamba.sweep.carry_out import carry_out
+from dnamamba.sweep.kept import claim_folder
 from dnamamba.sweep.plan import PLAN, make_plan, read_plan, settle, training_flops
 from dnamamba.sweep.served import served_plan
 from dnamamba.sweep.sizes import parse_sizes, size_plan
@@ -147,6 +150,54 @@ def test_runs_whose_context_the_data_cannot_serve_are_left_out_before_anything_i
     assert left_out == (f"run 128k is left out: {piece}, the context is 128k",)
     with pytest.raises(InputError, match="run 128k is left out"):
         served_plan(replace(plan, runs={"128k": plan.runs["128k"]}))
+
+
+def test_a_sweep_that_cannot_be_claims_no_folder(base, tmp_path):
+    keys = ["curriculum.tokens_per_step=256k", "curriculum.total_tokens=1M"]
+    out = tmp_path / "out"
+
+    def begin(stores, contexts):
+        plan = context_plan(base, keys, stores, contexts, None, "4k", 0)
+        carry_out(plan, out, None, lambda results, figures: pytest.fail("ran"), print)
+
+    with pytest.raises(InputError, match=r"nothere\.zarr"):
+        begin([str(tmp_path / "nothere.zarr")], "256")
+    assert not out.exists()
+    with pytest.raises(InputError, match="run 128k is left out"):
+        begin([], "128k")
+    assert not list(out.iterdir())
+    settle(context_plan(base, keys, [], "256", None, "4k", 0), tmp_path / "other", lambda text: None)
+    with pytest.raises(InputError, match="run 128k is left out"):
+        begin([str(tmp_path / "other" / "genomes.zarr")], "128k")
+    assert not list(out.iterdir())
+
+
+def test_the_genomes_of_a_sweep_that_is_there_stay(base, tmp_path):
+    keys = ["curriculum.tokens_per_step=256k", "curriculum.total_tokens=1M"]
+    plan, out = context_plan(base, keys, [], "128k", None, "4k", 0), tmp_path / "out"
+    settle(plan, out, lambda text: None)
+    with pytest.raises(InputError, match="run 128k is left out"):
+        carry_out(plan, out, None, lambda results, figures: pytest.fail("ran"), print)
+    assert {path.name for path in out.iterdir()} == {PLAN, "genomes.zarr"}
+
+
+def test_another_sweep_is_told_by_the_innermost_key(base, tmp_path):
+    def plan(name, stores, *keys):
+        return to_dict(make_plan("size", base, {name: []}, keys, stores, targets=1, seed=0))
+
+    long = "/a/folder/whose/name/is/long/enough/that/nothing/after/it/would/be/shown/"
+    first = plan("a", [f"{long}one.zarr"])
+    claim_folder(tmp_path / "out", PLAN, first)
+    assert claim_folder(tmp_path / "out", PLAN, first)
+    for other, message in (
+        (plan("a", [f"{long}one.zarr"], "curriculum.total_tokens=80k"),
+         "another runs.a.curriculum.total_tokens: 40960 there, 81920 now; choose another --out or delete"),
+        (plan("a", [f"{long}two.zarr"]), f'another runs.a.stores[0]: "{long}one.zarr" there, "{long}two.zarr" now;'),
+        (plan("a", [f"{long}one.zarr", "b.zarr"]), 'another runs.a.stores[1]: nothing there, "b.zarr" now;'),
+        (plan("b", [f"{long}one.zarr"]), "... there, nothing now;"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=re.escape(message)):
+            claim_folder(tmp_path / "out", PLAN, other)
 
 
 def _longest(plan, contig):

@@ -1,5 +1,6 @@
 """From a plan to a report: what all sweeps over runs do alike."""
 
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 from dnamamba.errors import InputError
 from dnamamba.say import say
 from dnamamba.sweep.context_report import typed_command
-from dnamamba.sweep.plan import Plan, as_figures, settle
+from dnamamba.sweep.plan import GENOMES, PLAN, Plan, as_figures, settle
 from dnamamba.sweep.results import RunResult, read_results
 from dnamamba.sweep.runner import find_slots, run_all
 from dnamamba.sweep.runs_report import REPORT, TABLE, Findings, leave_report, text_table
@@ -28,10 +29,10 @@ def carry_out(plan: Plan, out: Path, jobs: int | None, find: Find, echo: Callabl
         echo: told the text for standard output.
 
     Raises:
-        InputError: as settle and run_all; or, when the report of the others is written, that some runs failed.
+        InputError: as settle, served_plan and run_all; or, when the report of the others is written, that some runs
+            failed.
     """
-    plan = settle(plan, out, say)
-    plan, unserved = served_plan(plan)
+    plan, unserved = _begin(plan, out)
     for line in unserved:
         say(line)
     slots = find_slots(jobs, all(config.run.device == "cpu" for config in plan.runs.values()))
@@ -48,3 +49,20 @@ def carry_out(plan: Plan, out: Path, jobs: int | None, find: Find, echo: Callabl
     if failed:
         each = "; ".join(f"{name}: {error}" for name, error in failed.items())
         raise InputError(f"{len(failed)} of {len(plan.runs)} runs failed, the report holds the others: {each}")
+
+
+def _begin(plan: Plan, out: Path) -> tuple[Plan, tuple[str, ...]]:
+    """Both of `settle` and `served_plan`, so that a sweep which cannot be leaves no claim on the folder."""
+    if next(iter(plan.runs.values())).stores:
+        served, unserved = served_plan(plan)
+        settle(plan, out, say)
+        return served, unserved
+    is_new = not (out / PLAN).exists()
+    settled = settle(plan, out, say)
+    try:
+        return served_plan(settled)
+    except InputError:
+        if is_new:  # then the folder was empty; the genomes are of this plan
+            shutil.rmtree(out / GENOMES)
+            (out / PLAN).unlink()
+        raise
