@@ -18,7 +18,9 @@ Find = Callable[[Sequence[RunResult], Path], Findings]
 """Draws into a folder what the results say."""
 
 
-def carry_out(plan: Plan, out: Path, jobs: int | None, find: Find, echo: Callable[[str], None]) -> None:
+def carry_out(
+    plan: Plan, out: Path, jobs: int | None, find: Find, echo: Callable[[str], None], left_out: Sequence[str] = ()
+) -> None:
     """Run what is left of a sweep, write its report and echo its table.
 
     Args:
@@ -27,13 +29,15 @@ def carry_out(plan: Plan, out: Path, jobs: int | None, find: Find, echo: Callabl
         jobs: runs at a time; None: one a GPU, one on the CPU.
         find: of the kind of sweep.
         echo: told the text for standard output.
+        left_out: runs that were wanted and are not in the plan, a line each.
 
     Raises:
         InputError: as settle, served_plan and run_all; or, when the report of the others is written, that some runs
             failed.
     """
     plan, unserved = _begin(plan, out)
-    for line in unserved:
+    no_runs = (*left_out, *unserved)
+    for line in no_runs:
         say(line)
     slots = find_slots(jobs, all(config.run.device == "cpu" for config in plan.runs.values()))
     costs = {name: float(as_figures(config)["flops"]) for name, config in plan.runs.items()}
@@ -41,11 +45,11 @@ def carry_out(plan: Plan, out: Path, jobs: int | None, find: Find, echo: Callabl
     if len(failed) == len(plan.runs):
         name, error = next(iter(failed.items()))
         raise InputError(f"all {len(failed)} runs failed; {name}: {error}")
-    results, left_out = read_results(plan, out)
-    left_out = (*unserved, *left_out)
+    results, not_scored = read_results(plan, out)
+    lines = (*no_runs, *not_scored)
     found = find(results, out / "figures")
-    leave_report(plan, results, out, found, failed=failed, left_out=left_out, command=typed_command(sys.argv))
-    echo("\n".join([text_table(results), *left_out, *found.said, "", f"{out / REPORT}, {out / TABLE}"]))
+    leave_report(plan, results, out, found, failed=failed, left_out=lines, command=typed_command(sys.argv))
+    echo("\n".join([text_table(results), *lines, *found.said, "", f"{out / REPORT}, {out / TABLE}"]))
     if failed:
         each = "; ".join(f"{name}: {error}" for name, error in failed.items())
         raise InputError(f"{len(failed)} of {len(plan.runs)} runs failed, the report holds the others: {each}")
