@@ -16,6 +16,8 @@ from dnamamba.errors import InputError
 from dnamamba.model_directory import save
 from dnamamba.pipelines.simulate.apes import SimulateConfig, simulate_store
 from dnamamba.pipelines.splits import SplitConfig
+from dnamamba.sweep.context_report import ContextSweep, summary
+from dnamamba.sweep.curve import curve_of
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +123,17 @@ def test_the_inputs_are_written_down(finished):
     inputs = json.loads((finished[1] / "sweep.json").read_text())
     assert inputs["contexts"] == ["64", "1k", "1M", "full"]
     assert set(inputs["stores"]) == {f"sim_{s}" for s in ("human", "chimpanzee", "bonobo", "gorilla", "orangutan")}
+
+
+def test_a_gain_that_counts_as_significant_is_not_printed_as_zero(tmp_path):
+    losses = np.random.default_rng(0).normal(1.3, 0.2, (64, 32))
+    gained = {64: 0.0, 128: 2e-6, 256: 2e-5, 512: 3e-3, 1024: 0.0}  # bits, of each step
+    totals = np.cumsum(list(gained.values()))
+    points = curve_of({c: losses - total * np.log(2) for c, total in zip(gained, totals, strict=True)})
+    text = summary(ContextSweep(("one",), "a title", None, {}, {"one": {"all": points}}, None, 0), tmp_path)
+    lines = {line.split()[0]: line for line in text.splitlines() if line.strip()}
+    assert lines["128"].endswith(" +2.0e-06 (+2.0e-06 to +2.0e-06)")
+    assert lines["256"].endswith(" +2.0e-05 (+2.0e-05 to +2.0e-05)")
+    assert lines["512"].endswith(" +0.00300 (+0.00300 to +0.00300)")
+    assert lines["1k"].endswith(" +0.00000 (+0.00000 to +0.00000)")
+    assert "every step up to 512 gains significantly" in text

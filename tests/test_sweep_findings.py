@@ -7,9 +7,12 @@ import re
 import numpy as np
 import pytest
 import yaml
+from click.testing import CliRunner
 from pretrain_runs import SMALL
 
+from dnamamba.cli import cli
 from dnamamba.errors import InputError
+from dnamamba.sweep import carry_out, sizes
 from dnamamba.sweep.ablation import find_ablation
 from dnamamba.sweep.plan import as_figures, make_plan
 from dnamamba.sweep.power_law import fit_power_law
@@ -50,17 +53,17 @@ def _plan(base, variants):
 
 
 def test_a_power_law_is_found_again():
-    sizes = [1e5, 1e6, 1e7, 1e8]
-    losses = [1.5 * size**-0.03 * (1 + HARD) for size in sizes]
+    counts = [1e5, 1e6, 1e7, 1e8]
+    losses = [1.5 * size**-0.03 * (1 + HARD) for size in counts]
     losses[2][0, :5] = np.nan
-    law = fit_power_law(sizes, losses)
+    law = fit_power_law(counts, losses)
     level = 1 + HARD.mean()
     assert law.exponent == pytest.approx(0.03, abs=1e-4)
     assert law.scale == pytest.approx(1.5 * level, rel=1e-3)
     assert law.low <= law.exponent <= law.high < law.low + 2e-3
     assert law.at(1e6) == pytest.approx(np.exp(1.5 * 1e6**-0.03 * level), rel=1e-3)
     assert law.worst < 1e-3
-    bent = fit_power_law(sizes, [loss + 0.1 * (i == 1) for i, loss in enumerate(losses)])
+    bent = fit_power_law(counts, [loss + 0.1 * (i == 1) for i, loss in enumerate(losses)])
     assert bent.worst > 0.03
 
 
@@ -75,6 +78,23 @@ def test_sizes_that_fall_and_sizes_that_do_not(base, tmp_path):
     falling, _ = read_results(_plan(base, {k: plan.overrides[k] for k in ("s1", "s2")}), tmp_path)
     assert "Every size is significantly better" in find_sizes(falling, tmp_path / "figures").said[1]
     assert "One size alone" in find_sizes(falling[:1], tmp_path / "figures").said[0]
+
+
+def test_the_seed_of_the_command_is_that_of_all_intervals_between_sizes(base, tmp_path, monkeypatch):
+    plan, seeds, finds = _plan(base, {"s1": [], "s2": ["model.d_model=32"]}), [], []
+    _leave(tmp_path, plan, {"s1": 1.30, "s2": 1.28})
+    results, _ = read_results(plan, tmp_path)
+
+    def seen(name, real):
+        return lambda *arguments: (seeds.append((name, arguments[2:])), real(*arguments))[1]
+
+    monkeypatch.setattr(sizes, "fit_power_law", seen("law", sizes.fit_power_law))
+    monkeypatch.setattr(sizes, "compare", seen("step", sizes.compare))
+    monkeypatch.setattr(carry_out, "carry_out", lambda plan, out, jobs, find, echo: finds.append(find))
+    run = CliRunner().invoke(cli, ["sweep", "size", base, "--sizes", "16x1,16x2", "--context", "64", "--seed", "5"])
+    assert run.exit_code == 0, run.output
+    finds[0](results, tmp_path / "figures")
+    assert seeds == [("law", (5,)), ("law", (5,)), ("step", (5,))]
 
 
 def test_contexts_name_the_best_and_show_every_run_at_every_context(base, tmp_path):

@@ -1,6 +1,7 @@
 """Plans of sweeps over runs: which configurations they are, that they can be compared, and what bad input says."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -15,6 +16,8 @@ from dnamamba.pipelines.store import open_store
 from dnamamba.pretrain_config import read_config
 from dnamamba.sweep import published
 from dnamamba.sweep.ablation import VARIANTS, ablation_plan, parse_variants
+from dnamamba.sweep.carry_out import carry_out
+from dnamamba.sweep.kept import claim_folder
 from dnamamba.sweep.plan import PLAN, make_plan, read_plan, settle, training_flops
 from dnamamba.sweep.served import served_plan
 from dnamamba.sweep.sizes import parse_sizes, size_plan
@@ -62,19 +65,32 @@ def test_training_flops_by_hand():
 
 
 def test_contexts_follow_the_config_s_curriculum(base):
-    plan = context_plan(None, [], ["s.zarr"], "1k,16k,1M", None, "64k", 0)
+    plan, left_out = context_plan(None, [], ["s.zarr"], "1k,16k,1M", None, "64k", 0)
+    assert left_out == ()
     assert [len(config.curriculum.stages) for config in plan.runs.values()] == [1, 5, 11]
     assert [config.contexts for config in plan.runs.values()] == [(1024,), (16384,), (2**20,)]
     assert plan.contexts == (1024, 16384, 2**20)
     assert [plan.context_of(name) for name in plan.runs] == [1024, 16384, 2**20]
     assert len({config.curriculum.total_tokens for config in plan.runs.values()}) == 1
-    alone = context_plan(base, [], [], "64,256", "1k", "64k", 0)  # one step: too few for the config's own two stages
+    alone, _ = context_plan(base, [], [], "64,256", "1k", "64k", 0)  # one step: too few for the config's own two stages
     assert [[stage.context for stage in config.curriculum.stages] for config in alone.runs.values()] == [[64], [256]]
     for text in ("", "full", "1k,full"):
         with pytest.raises(InputError, match="want --contexts such as 1k,4k,16k"):
             context_plan(None, [], ["s.zarr"], text, None, "64k", 0)
     with pytest.raises(InputError, match=r"run 3k: .*curriculum.tokens_per_step: 1024 is no multiple"):
-        context_plan(base, [], [], "64,3k", None, "64k", 0)
+        context_plan(base, [], [], "3k", None, "64k", 0)
+
+
+def test_contexts_that_cannot_be_trained_are_left_out_and_said(base):
+    plan, left_out = context_plan(base, [], [], "64,100,256,2k", None, "64k", 0)
+    assert list(plan.runs) == ["64", "256"]
+    assert plan.contexts == (64, 256)
+    assert [line.partition(": ")[0] for line in left_out] == ["run 100 is left out", "run 2k is left out"]
+    assert left_out[1].endswith("curriculum.tokens_per_step: 1024 is no multiple of all [2048]")
+    with pytest.raises(InputError, match=r"run 64: .*curriculum.total_tokens: 1 leaves no step"):
+        context_plan(base, [], [], "64,2k", "1", "64k", 0)
+    with pytest.raises(InputError, match=r"run 64: .*model.d_modle: unknown key"):
+        context_plan(base, ["model.d_modle=1"], [], "64,256", None, "64k", 0)
 
 
 def test_variants_by_name_with_their_own_overrides(base):
@@ -140,13 +156,61 @@ def test_genomes_are_simulated_once_for_all_runs_and_the_plan_is_kept(base, tmp_
 
 def test_runs_whose_context_the_data_cannot_serve_are_left_out_before_anything_is_trained(base, tmp_path):
     keys = ["curriculum.tokens_per_step=256k", "curriculum.total_tokens=1M"]
-    plan = settle(context_plan(base, keys, [], "256,16k,128k", None, "4k", 0), tmp_path / "out", lambda text: None)
+    plan = settle(context_plan(base, keys, [], "256,16k,128k", None, "4k", 0)[0], tmp_path / "out", lambda text: None)
     served, left_out = served_plan(plan)
     assert list(served.runs) == ["256", "16k"]  # contigs of 30 to 50 kb, the last of them the test
     piece = f"the longest piece of the valid part has {_longest(plan, 'chr2'):,} bases"
     assert left_out == (f"run 128k is left out: {piece}, the context is 128k",)
     with pytest.raises(InputError, match="run 128k is left out"):
         served_plan(replace(plan, runs={"128k": plan.runs["128k"]}))
+
+
+def test_a_sweep_that_cannot_be_claims_no_folder(base, tmp_path):
+    keys = ["curriculum.tokens_per_step=256k", "curriculum.total_tokens=1M"]
+    out = tmp_path / "out"
+
+    def begin(stores, contexts):
+        plan, _ = context_plan(base, keys, stores, contexts, None, "4k", 0)
+        carry_out(plan, out, None, lambda results, figures: pytest.fail("ran"), print)
+
+    with pytest.raises(InputError, match=r"nothere\.zarr"):
+        begin([str(tmp_path / "nothere.zarr")], "256")
+    assert not out.exists()
+    with pytest.raises(InputError, match="run 128k is left out"):
+        begin([], "128k")
+    assert not list(out.iterdir())
+    settle(context_plan(base, keys, [], "256", None, "4k", 0)[0], tmp_path / "other", lambda text: None)
+    with pytest.raises(InputError, match="run 128k is left out"):
+        begin([str(tmp_path / "other" / "genomes.zarr")], "128k")
+    assert not list(out.iterdir())
+
+
+def test_the_genomes_of_a_sweep_that_is_there_stay(base, tmp_path):
+    keys = ["curriculum.tokens_per_step=256k", "curriculum.total_tokens=1M"]
+    (plan, _), out = context_plan(base, keys, [], "128k", None, "4k", 0), tmp_path / "out"
+    settle(plan, out, lambda text: None)
+    with pytest.raises(InputError, match="run 128k is left out"):
+        carry_out(plan, out, None, lambda results, figures: pytest.fail("ran"), print)
+    assert {path.name for path in out.iterdir()} == {PLAN, "genomes.zarr"}
+
+
+def test_another_sweep_is_told_by_the_innermost_key(base, tmp_path):
+    def plan(name, stores, *keys):
+        return to_dict(make_plan("size", base, {name: []}, keys, stores, targets=1, seed=0))
+
+    long = "/a/folder/whose/name/is/long/enough/that/nothing/after/it/would/be/shown/"
+    first = plan("a", [f"{long}one.zarr"])
+    claim_folder(tmp_path / "out", PLAN, first)
+    assert claim_folder(tmp_path / "out", PLAN, first)
+    for other, message in (
+        (plan("a", [f"{long}one.zarr"], "curriculum.total_tokens=80k"),
+         "another runs.a.curriculum.total_tokens: 40960 there, 81920 now; choose another --out or delete"),
+        (plan("a", [f"{long}two.zarr"]), f'another runs.a.stores[0]: "{long}one.zarr" there, "{long}two.zarr" now;'),
+        (plan("a", [f"{long}one.zarr", "b.zarr"]), 'another runs.a.stores[1]: nothing there, "b.zarr" now;'),
+        (plan("b", [f"{long}one.zarr"]), "... there, nothing now;"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=re.escape(message)):
+            claim_folder(tmp_path / "out", PLAN, other)
 
 
 def _longest(plan, contig):

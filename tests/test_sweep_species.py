@@ -77,6 +77,13 @@ def test_a_length_starts_from_the_model_pretrained_at_it(folder):
     assert [config.stages[0].steps for config in plan.runs.values()] == [12, 12]
 
 
+def test_a_store_that_is_not_there_claims_no_folder(tmp_path):
+    plan = species_plan(None, KEYS, [str(tmp_path / "s.zarr")], str(tiny_model(tmp_path)), "64,128", None)
+    with pytest.raises(InputError, match=r"s\.zarr"):
+        carry_out_species(plan, tmp_path / "out", 1, print)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [

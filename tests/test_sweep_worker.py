@@ -107,3 +107,15 @@ def test_from_the_command_to_the_report_although_a_run_fails(tmp_path):
     assert "good" in result.stdout
     rows = (tmp_path / "out" / "runs.csv").read_text().splitlines()
     assert [row.split(",")[:4] for row in rows[1:]] == [["good", "", "256", "64"], ["good", "", "256", "256"]]
+
+
+def test_contexts_that_are_left_out_are_in_the_report(tmp_path):
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(SHORT))
+    command = ["sweep", "context", "--train", str(tmp_path / "small.yaml"), "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(cli, [*command, "--targets", "8k", "--contexts", "64,2k", "--jobs", "1"])
+    assert result.exit_code == 0, result.output
+    note = "curriculum.tokens_per_step: 1024 is no multiple of all [2048]"
+    assert "run 2k is left out: " in result.stdout
+    assert "run 2k is left out: " in result.stderr  # before the runs begin
+    assert note in result.stdout
+    assert note in (tmp_path / "out" / "report.html").read_text()

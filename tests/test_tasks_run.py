@@ -1,14 +1,18 @@
 """`dnamamba task`: tables, files, what is kept between starts, and what is refused."""
 
 import json
+import shutil
 
 import pytest
 from click.testing import CliRunner
 
 from dnamamba.cli import cli
 from dnamamba.errors import InputError
+from dnamamba.model import ModelConfig
+from dnamamba.model.parameters import count_parameters
 from dnamamba.model_directory import load, read_record
 from dnamamba.tasks import extrapolation, run, training
+from dnamamba.tasks.induction_heads import INDUCTION_HEADS
 from dnamamba.tasks.report import percent
 
 OPTIONS = ["--length", "32", "--batch", "4", "--steps", "6", "--d-model", "16", "--longest", "64", "--device", "cpu"]
@@ -39,7 +43,9 @@ def test_the_table_says_what_was_run(finished):
     out, text = finished
     assert "Induction heads: trained at length 32, batch 4, constant learning rate 0.001, at most 6 steps" in text
     lines = {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
-    assert lines["mamba"][2:6] == ["6", "last", "step", lines["mamba"][5]]
+    assert lines["model"][:4] == ["model", "d_model", "parameters", "steps"]
+    assert lines["mamba"][1:3] == ["16", "7,024"]
+    assert lines["mamba"][3:7] == ["6", "last", "step", lines["mamba"][6]]
     assert lines["length"][1:] == ["mamba", "s4d", "samples"]
     assert {"32", "64"} <= set(lines)
     assert "Published (arXiv 2312.00752): Mamba 100% at every length" in text
@@ -79,6 +85,9 @@ def test_selection_is_switched_off_by_parts(tmp_path):
     )
     models = json.loads((tmp_path / "run" / "metrics.json").read_text())["models"]
     assert list(models) == ["mamba-none", "mamba-dt-C", "mamba"]
+    assert [one["d_model"] for one in models.values()] == [20, 17, 16]
+    assert [one["parameters"] for one in models.values()] == [7084, 6747, 7024]
+    assert load(tmp_path / "run" / "mamba-none" / "model").config.d_model == 20
     assert "chance 7.1%" in text
 
 
@@ -88,6 +97,62 @@ def test_another_run_in_the_same_folder_is_refused(finished):
         start(out, "--steps", "7")
     with pytest.raises(InputError, match="holds a run of induction-heads; choose another --out"):
         start(out, name="selective-copying")
+
+
+def test_the_folder_of_another_command_is_refused_and_left_as_it_is(tmp_path):
+    (tmp_path / "metrics.json").write_text("of a pretraining")
+    with pytest.raises(InputError, match=r"is not empty and holds no settings\.json; choose another --out"):
+        start(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["metrics.json"]
+    assert (tmp_path / "metrics.json").read_text() == "of a pretraining"
+
+
+@pytest.mark.parametrize(
+    "name, text, message",
+    [
+        ("settings.json", '{"task": "induct', r"settings\.json: not a JSON file"),
+        ("settings.json", "[]", r"settings\.json: want a JSON object, got a list"),
+        ("settings.json", '{"task": "induction-heads"}', r"settings\.json: want the settings of a run, got None"),
+        ("mamba/result.json", '{"name": ', r"result\.json: not a JSON file: .*; delete the file, and the same command"),
+        ("mamba/result.json", '{"name": "mamba"}', r"result\.json\.\w+: missing; .*; delete the file"),
+    ],
+)
+def test_a_damaged_file_is_one_line(finished, tmp_path, name, text, message):
+    out = shutil.copytree(finished[0], tmp_path / "run")
+    (out / name).write_text(text)
+    with pytest.raises(InputError, match=message):
+        start(out)
+    if name.endswith("result.json"):
+        (out / name).unlink()
+        assert _results(start(out)) == _results(finished[1])
+
+
+def test_the_twins_have_the_parameters_of_mamba_which_stays_as_it_is():
+    settings = INDUCTION_HEADS.settings
+    plain = ModelConfig(d_model=64, n_layers=2, vocab_size=16)
+    models = run._models(settings, ["mamba", "s4d"], ["none", "dt", "B", "C", "dt,B", "dt,C", "B,C"])
+    assert models["mamba"] == plain
+    counts = {name: count_parameters(config) for name, config in models.items()}
+    assert len(counts) == 9
+    assert counts["mamba"] == 66_496
+    assert all(abs(count / counts["mamba"] - 1) < 0.015 for count in counts.values()), counts
+    assert run._models(settings, ["s4d"], [])["s4d"] == models["s4d"]  # with no Mamba beside it too
+
+
+def test_a_model_of_another_size_that_is_there_is_refused(finished, tmp_path):
+    out = shutil.copytree(finished[0], tmp_path / "run")
+    file = out / "s4d" / "result.json"
+    found = json.loads(file.read_text())
+    file.write_text(json.dumps({key: value for key, value in found.items() if key != "d_model"}))
+    assert _results(start(out)) == _results(finished[1])  # of a version that did not keep the width
+    file.write_text(json.dumps({**found, "parameters": 4000}))
+    with pytest.raises(InputError, match=r"is of a model with 4,000 parameters, not 6,896; choose another --out"):
+        start(out)
+
+
+def _results(text):
+    """What was printed, without the folder."""
+    return text.rpartition("\n\n")[0]
 
 
 @pytest.mark.parametrize(

@@ -93,3 +93,10 @@ def test_a_step_is_called_once_a_call(device):
         step()
     assert total.item() == WARM_UP + 4
     assert step.is_captured == (device == "cuda")
+
+
+def test_a_checkpoint_of_a_model_of_another_width_is_refused(tmp_path):
+    TaskTraining(INDUCTION_HEADS, replace(SETTINGS, steps=1), SMALL, CPU).run(tmp_path, lambda look: None)
+    wider = TaskTraining(INDUCTION_HEADS, replace(SETTINGS, steps=2), replace(SMALL, d_model=34), CPU)
+    with pytest.raises(InputError, match="is of a model of another shape; choose another --out"):
+        wider.run(tmp_path, lambda look: None)

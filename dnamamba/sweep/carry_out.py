@@ -1,5 +1,6 @@
 """From a plan to a report: what all sweeps over runs do alike."""
 
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 from dnamamba.errors import InputError
 from dnamamba.say import say
 from dnamamba.sweep.context_report import typed_command
-from dnamamba.sweep.plan import Plan, as_figures, settle
+from dnamamba.sweep.plan import GENOMES, PLAN, Plan, as_figures, settle
 from dnamamba.sweep.results import RunResult, read_results
 from dnamamba.sweep.runner import find_slots, run_all
 from dnamamba.sweep.runs_report import REPORT, TABLE, Findings, leave_report, text_table
@@ -17,7 +18,9 @@ Find = Callable[[Sequence[RunResult], Path], Findings]
 """Draws into a folder what the results say."""
 
 
-def carry_out(plan: Plan, out: Path, jobs: int | None, find: Find, echo: Callable[[str], None]) -> None:
+def carry_out(
+    plan: Plan, out: Path, jobs: int | None, find: Find, echo: Callable[[str], None], left_out: Sequence[str] = ()
+) -> None:
     """Run what is left of a sweep, write its report and echo its table.
 
     Args:
@@ -26,13 +29,15 @@ def carry_out(plan: Plan, out: Path, jobs: int | None, find: Find, echo: Callabl
         jobs: runs at a time; None: one a GPU, one on the CPU.
         find: of the kind of sweep.
         echo: told the text for standard output.
+        left_out: runs that were wanted and are not in the plan, a line each.
 
     Raises:
-        InputError: as settle and run_all; or, when the report of the others is written, that some runs failed.
+        InputError: as settle, served_plan and run_all; or, when the report of the others is written, that some runs
+            failed.
     """
-    plan = settle(plan, out, say)
-    plan, unserved = served_plan(plan)
-    for line in unserved:
+    plan, unserved = _begin(plan, out)
+    no_runs = (*left_out, *unserved)
+    for line in no_runs:
         say(line)
     slots = find_slots(jobs, all(config.run.device == "cpu" for config in plan.runs.values()))
     costs = {name: float(as_figures(config)["flops"]) for name, config in plan.runs.items()}
@@ -40,11 +45,28 @@ def carry_out(plan: Plan, out: Path, jobs: int | None, find: Find, echo: Callabl
     if len(failed) == len(plan.runs):
         name, error = next(iter(failed.items()))
         raise InputError(f"all {len(failed)} runs failed; {name}: {error}")
-    results, left_out = read_results(plan, out)
-    left_out = (*unserved, *left_out)
+    results, not_scored = read_results(plan, out)
+    lines = (*no_runs, *not_scored)
     found = find(results, out / "figures")
-    leave_report(plan, results, out, found, failed=failed, left_out=left_out, command=typed_command(sys.argv))
-    echo("\n".join([text_table(results), *left_out, *found.said, "", f"{out / REPORT}, {out / TABLE}"]))
+    leave_report(plan, results, out, found, failed=failed, left_out=lines, command=typed_command(sys.argv))
+    echo("\n".join([text_table(results), *lines, *found.said, "", f"{out / REPORT}, {out / TABLE}"]))
     if failed:
         each = "; ".join(f"{name}: {error}" for name, error in failed.items())
         raise InputError(f"{len(failed)} of {len(plan.runs)} runs failed, the report holds the others: {each}")
+
+
+def _begin(plan: Plan, out: Path) -> tuple[Plan, tuple[str, ...]]:
+    """Both of `settle` and `served_plan`, so that a sweep which cannot be leaves no claim on the folder."""
+    if next(iter(plan.runs.values())).stores:
+        served, unserved = served_plan(plan)
+        settle(plan, out, say)
+        return served, unserved
+    is_new = not (out / PLAN).exists()
+    settled = settle(plan, out, say)
+    try:
+        return served_plan(settled)
+    except InputError:
+        if is_new:  # then the folder was empty; the genomes are of this plan
+            shutil.rmtree(out / GENOMES)
+            (out / PLAN).unlink()
+        raise

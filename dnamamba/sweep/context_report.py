@@ -225,7 +225,12 @@ def _perplexity(point: Point) -> str:
 
 
 def _signed(one: Difference) -> str:
-    return f"{one.bits:+.5f} ({one.low:+.5f} to {one.high:+.5f})"
+    return f"{_digits(one.bits)} ({_digits(one.low)} to {_digits(one.high)})"
+
+
+def _digits(bits: float) -> str:
+    """Two significant digits at least: what counts as significant, however small, must not be read as zero."""
+    return f"{bits:+.5f}" if abs(bits) >= 1e-4 or bits == 0 else f"{bits:+.1e}"
 
 
 def typed_command(command: Sequence[str]) -> str:

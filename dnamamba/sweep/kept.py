@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 
 from dnamamba.errors import InputError
 from dnamamba.files import sync, write_whole
+
+_ABSENT = object()
+"""In place of a key that one side does not have."""
 
 
 def claim_folder(out: Path, file: str, inputs: Mapping[str, Any]) -> bool:
@@ -25,7 +29,7 @@ def claim_folder(out: Path, file: str, inputs: Mapping[str, Any]) -> bool:
         Whether the folder was there with the same inputs.
 
     Raises:
-        InputError: the folder holds other things, or a sweep with other inputs; the first that differs is named.
+        InputError: the folder holds other things, or a sweep with other inputs; the first key that differs is named.
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; want a folder")
@@ -33,11 +37,12 @@ def claim_folder(out: Path, file: str, inputs: Mapping[str, Any]) -> bool:
     path = out / file
     if path.exists():
         there = read_json(path)
-        odd = next((key for key in {**there, **wanted} if there.get(key) != wanted.get(key)), None)
+        odd = _first_difference(there, wanted)
         if odd is not None:
+            key, one, other = odd
             raise InputError(
-                f"{out}: holds a sweep with another {odd}: {_short(there.get(odd))} there, {_short(wanted.get(odd))} "
-                "now; choose another --out or delete the folder"
+                f"{out}: holds a sweep with another {key}: {_short(one)} there, {_short(other)} now; choose another "
+                "--out or delete the folder"
             )
         return True
     if out.exists() and any(not one.name.startswith(".") for one in out.iterdir()):
@@ -77,6 +82,23 @@ def kept_losses(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32] | Non
     return losses if losses.shape == shape and losses.dtype == np.float32 else None
 
 
+def _first_difference(there: Any, wanted: Any, key: str = "") -> tuple[str, Any, Any] | None:
+    """The innermost key whose values differ, as "runs.a.model.d_model", and both values."""
+    if isinstance(there, dict) and isinstance(wanted, dict):
+        dot = f"{key}." if key else ""
+        pairs = [(f"{dot}{name}", there.get(name, _ABSENT), wanted.get(name, _ABSENT)) for name in {**there, **wanted}]
+    elif isinstance(there, list) and isinstance(wanted, list):
+        both = zip_longest(there, wanted, fillvalue=_ABSENT)
+        pairs = [(f"{key}[{number}]", one, other) for number, (one, other) in enumerate(both)]
+    else:
+        return None if there == wanted else (key, there, wanted)
+    found = (_first_difference(one, other, name) for name, one, other in pairs)
+    return next((odd for odd in found if odd is not None), None)
+
+
 def _short(value: Any) -> str:
+    """A value for a message. Text is left whole: two long paths may differ in their last letters."""
+    if value is _ABSENT:
+        return "nothing"
     text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return text if isinstance(value, str) or len(text) <= 60 else f"{text[:57]}..."

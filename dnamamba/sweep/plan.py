@@ -23,6 +23,8 @@ from dnamamba.sweep.kept import claim_folder, read_json
 
 PLAN = "sweep.json"
 RUNS = "runs"
+GENOMES = "genomes.zarr"
+"""The simulated genomes of a sweep without stores."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,15 +134,15 @@ def settle(plan: Plan, out: Path, say: Say) -> Plan:
     """
     first = next(iter(plan.runs.values()))
     if not first.stores:
-        path, split = str(out / "genomes.zarr"), first.split_in_force
+        path, split = str(out / GENOMES), first.split_in_force
         plan = replace(
             plan,
             runs={name: replace(config, stores=(path,), split=split) for name, config in plan.runs.items()},
         )
     if claim_folder(out, PLAN, to_dict(plan)):
         say(f"{out}: going on with the sweep that is there")
-    if not (out / "genomes.zarr").exists() and first.stores != plan.runs[next(iter(plan.runs))].stores:
-        simulate_genomes(first, out / "genomes.zarr", say)
+    if not (out / GENOMES).exists() and first.stores != plan.runs[next(iter(plan.runs))].stores:
+        simulate_genomes(first, out / GENOMES, say)
     return plan
 
 

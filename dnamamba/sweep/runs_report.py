@@ -50,7 +50,7 @@ def leave_report(
         out: its folder.
         found: what the kind of sweep adds.
         failed: run -> what went wrong.
-        left_out: contexts that could not be scored.
+        left_out: runs that could not be, and contexts that could not be scored, a line each.
         command: as it was typed.
     """
     write_whole(out / TABLE, _csv(results))

@@ -64,19 +64,25 @@ def size_plan(
     )  # fmt: skip
 
 
-def find_sizes(results: Sequence[RunResult], figures: Path) -> Findings:
-    """How perplexity falls with size: the law, whether each size gains, and the published points."""
+def find_sizes(results: Sequence[RunResult], figures: Path, seed: int = 0) -> Findings:
+    """How perplexity falls with size: the law, whether each size gains, and the published points.
+
+    Args:
+        results: of the runs, smallest first.
+        figures: folder for the picture.
+        seed: of the intervals.
+    """
     picture = figures / "sizes.png"
     sizes = [one.figures["parameters"] for one in results]
     losses = [one.losses[one.context] for one in results]
     by_size: PowerLaw | None = None
     by_flops: PowerLaw | None = None
     if len(set(sizes)) > 1:
-        by_size = fit_power_law(sizes, losses)
-        by_flops = fit_power_law([one.figures["flops"] for one in results], losses)
+        by_size = fit_power_law(sizes, losses, seed)
+        by_flops = fit_power_law([one.figures["flops"] for one in results], losses, seed)
         said = [
             f"Against parameters: {_words(by_size)}. Against training operations: {_words(by_flops)}.",
-            _steps(results),
+            _steps(results, seed),
         ]
     else:
         said = ["One size alone: there is nothing to fit."]
@@ -95,11 +101,11 @@ def _words(law: PowerLaw) -> str:
     )
 
 
-def _steps(results: Sequence[RunResult]) -> str:
+def _steps(results: Sequence[RunResult], seed: int) -> str:
     """Whether perplexity falls from each size to the next."""
     worse, even = [], []
     for small, large in pairwise(results):
-        gain = compare(small.losses[small.context], large.losses[large.context])
+        gain = compare(small.losses[small.context], large.losses[large.context], seed)
         if gain.high < 0:
             worse.append(f"{large.name} than {small.name} by {-gain.bits:.4f} bits")
         elif gain.low <= 0:

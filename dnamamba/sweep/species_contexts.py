@@ -93,8 +93,13 @@ def carry_out_species(plan: SpeciesPlan, out: Path, jobs: int | None, echo: Call
     """Run what is left of the sweep, write its report and echo its table.
 
     Raises:
-        InputError: as claim_folder and run_all; or, when the report of the others is written, that some runs failed.
+        InputError: as open_store, claim_folder and run_all; or, when the report of the others is written, that some
+            runs failed.
     """
+    from dnamamba.pipelines.store import open_store  # zarr takes 0.3 s to import
+
+    for store in next(iter(plan.runs.values())).data.stores:
+        open_store(store)  # one that cannot be read is said before the folder is claimed
     if claim_folder(out, PLAN, to_dict(plan)):
         say(f"{out}: going on with the sweep that is there")
     # All train on equal bases; what longer windows cost more is not known beforehand.

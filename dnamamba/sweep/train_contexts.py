@@ -25,11 +25,13 @@ def context_plan(
     tokens: str | None,
     targets: str,
     seed: int,
-) -> Plan:
-    """A run a context. A config with a doubling curriculum warms up to each context; others train at it alone.
+) -> tuple[Plan, tuple[str, ...]]:
+    """A run a context, and a line for each context that the configuration cannot be trained at.
+
+    A config with a doubling curriculum warms up to each context; others train at it alone.
 
     Raises:
-        InputError: no contexts, "full" among them, or as make_plan.
+        InputError: no contexts, "full" among them, none that can be trained at, or as make_plan.
     """
     contexts = parse_contexts(contexts_text) if contexts_text.strip() else ()
     sizes = [context for context in contexts if context is not None]
@@ -39,23 +41,33 @@ def context_plan(
         )
     base, overrides = base or BASE, [*common_overrides(tokens, None), *overrides]
     doubling = _doubling(base, overrides, stores)
-    variants = {}
+    variants: dict[int, list[str]] = {}
+    errors: dict[int, InputError] = {}
     for context in sizes:
         if doubling is not None and context >= doubling and _is_double(context, doubling):
             own = [f"curriculum.doubling.last={context}", f"evaluation.contexts=[{context}]"]
         else:
             own = common_overrides(None, str(context))
-        variants[format_size(context)] = own
-    return make_plan(
+        variants[context] = own
+        try:
+            read_config(base, [*overrides, *own], stores)
+        except InputError as error:
+            errors[context] = error
+    # The runs differ in their context alone: what only some of them fail at is that. What all do, make_plan says.
+    if len(errors) == len(sizes):
+        errors = {}
+    trained = [context for context in sizes if context not in errors]
+    plan = make_plan(
         "context",
         base,
-        variants,
+        {format_size(context): variants[context] for context in trained},
         overrides,
         stores,
-        contexts=sizes,
+        contexts=trained,
         targets=parse_size(targets, "--targets"),
         seed=seed,
     )
+    return plan, tuple(f"run {format_size(context)} is left out: {error}" for context, error in errors.items())
 
 
 def find_contexts(results: Sequence[RunResult], figures: Path) -> Findings:

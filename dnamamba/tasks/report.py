@@ -12,12 +12,16 @@ from dnamamba.tasks.extrapolation import Measured
 from dnamamba.tasks.task import Task, TaskSettings
 from dnamamba.tasks.training import Look
 
+_WIDTH = "the key is that of Mamba; the others are as wide as gives them as many parameters"
+
 
 @dataclass(frozen=True)
 class Outcome:
     """One model's training and test."""
 
     name: str
+    d_model: int
+    """That of the twins of Mamba is the one at which they have as many parameters."""
     parameters: int
     solved: bool
     """Whether it stopped early; else it ran to the last step."""
@@ -38,13 +42,13 @@ def figures(task: Task, settings: TaskSettings, outcomes: Sequence[Outcome]) -> 
 
 def training_rows(outcomes: Sequence[Outcome]) -> tuple[list[str], list[list[str]]]:
     """Header and rows of the table about training."""
-    header = ["model", "parameters", "steps", "ended", "loss", "accuracy", "all right", "seconds"]
+    header = ["model", "d_model", "parameters", "steps", "ended", "loss", "accuracy", "all right", "seconds"]
     rows = []
     for outcome in outcomes:
         last = outcome.looks[-1]
         rows.append(
             [
-                outcome.name, f"{outcome.parameters:,}", f"{last.step:,}",
+                outcome.name, str(outcome.d_model), f"{outcome.parameters:,}", f"{last.step:,}",
                 "solved" if outcome.solved else "last step", f"{last.check_loss:.2g}", percent(last.accuracy),
                 percent(last.whole), f"{last.seconds:.0f}",
             ]
@@ -82,8 +86,8 @@ def terminal_text(task: Task, settings: TaskSettings, outcomes: Sequence[Outcome
     return "\n".join(
         [
             f"{task.title}: trained at length {settings.length:,}, batch {settings.batch}, constant learning rate "
-            f"{settings.lr:g}, at most {settings.steps:,} steps; {settings.d_model}x{settings.n_layers}, "
-            f"chance {percent(task.chance)}",
+            f"{settings.lr:g}, at most {settings.steps:,} steps; Mamba {settings.d_model}x{settings.n_layers}, "
+            f"the others as wide as gives them its parameters; chance {percent(task.chance)}",
             f"A model stops when it is solved: {_solved(settings)}",
             "",
             text_table(*training_rows(outcomes)),
@@ -145,7 +149,7 @@ def write_html(
             Section(
                 "Settings",
                 [
-                    Text("Equal for every model. Solved: " + _solved(settings) + "."),
+                    Text(f"Equal for every model, but for d_model: {_WIDTH}. Solved: {_solved(settings)}."),
                     Table(["key", "value"], setting_rows),
                 ],
             ),

@@ -17,8 +17,10 @@ from dnamamba.errors import InputError
 from dnamamba.files import write_whole
 from dnamamba.model import ModelConfig
 from dnamamba.model.config import SELECTIVE, MixerName
+from dnamamba.model.parameters import count_parameters, match_parameters
 from dnamamba.model_directory import save
 from dnamamba.say import say
+from dnamamba.sweep.kept import claim_folder, read_json
 from dnamamba.tasks.extrapolation import Measured, measure, test_lengths
 from dnamamba.tasks.induction_heads import INDUCTION_HEADS
 from dnamamba.tasks.report import Outcome, draw, figures, percent, terminal_text, write_html
@@ -27,7 +29,7 @@ from dnamamba.tasks.task import VOCABULARY, Task, TaskName, TaskSettings
 from dnamamba.tasks.training import Look, TaskTraining
 
 TASKS: dict[TaskName, Task] = {task.name: task for task in (SELECTIVE_COPYING, INDUCTION_HEADS)}
-RESULT = "result.json"
+SETTINGS, RESULT = "settings.json", "result.json"
 PLAIN_EVERY = 15.0
 """Seconds between two lines of progress."""
 
@@ -53,14 +55,13 @@ def run_task(
         as_json: the figures as JSON in place of a table.
 
     Raises:
-        InputError: settings out of range, or a folder that holds another run.
+        InputError: settings out of range, or a folder that holds another run or other things.
     """
     task = TASKS[name]
     settings = replace(task.settings, **{key: value for key, value in changes.items() if value is not None})
     _check(task, settings)
     models = _models(settings, mixers, selective)
     place = choose_device(device)
-    out.mkdir(parents=True, exist_ok=True)
     _claim(out, {"task": name, "settings": to_dict(settings)})
     outcomes = [_one(task, settings, label, config, out / label, place) for label, config in models.items()]
     found = figures(task, settings, outcomes)
@@ -85,7 +86,7 @@ def _check(task: Task, settings: TaskSettings) -> None:
 
 
 def _models(settings: TaskSettings, mixers: Sequence[MixerName], selective: Sequence[str]) -> dict[str, ModelConfig]:
-    """Label -> configuration, in the order asked for."""
+    """Label -> configuration, in the order asked for, each as wide as gives it the parameters of the whole Mamba."""
     size: dict[str, Any] = {"d_model": settings.d_model, "n_layers": settings.n_layers, "vocab_size": VOCABULARY}
     models: dict[str, ModelConfig] = {mixer: ModelConfig(**size, mixer=mixer) for mixer in mixers}
     for text in selective:
@@ -93,26 +94,30 @@ def _models(settings: TaskSettings, mixers: Sequence[MixerName], selective: Sequ
         config = ModelConfig(**size, selective=parts)
         whole = config.selective == SELECTIVE
         models["mamba" if whole else "mamba-" + ("-".join(config.selective) or "none")] = config
-    return models
+    wanted = count_parameters(ModelConfig(**size))
+    return {label: match_parameters(config, wanted) for label, config in models.items()}
 
 
 def _claim(out: Path, run: dict[str, Any]) -> None:
     """Say in the folder what is run there, or find that it is the same.
 
     Raises:
-        InputError: it is another run's.
+        InputError: the folder holds other things, or another run; or what it holds is damaged.
     """
-    file = out / "settings.json"
+    file = out / SETTINGS
     if not file.exists():
-        write_whole(file, json.dumps(run, indent=1) + "\n")
+        claim_folder(out, SETTINGS, run)
         return
-    there = json.loads(file.read_text())
+    there = read_json(file)
     if there.get("task") != run["task"]:
         raise InputError(f"{out}: holds a run of {there.get('task')}; choose another --out")
-    differs = [key for key, value in run["settings"].items() if there["settings"].get(key) != value]
+    settings = there.get("settings")
+    if not isinstance(settings, dict):
+        raise InputError(f"{file}: want the settings of a run, got {settings!r}; choose another --out")
+    differs = [key for key, value in run["settings"].items() if settings.get(key) != value]
     if differs:
         raise InputError(
-            f"{out}: holds a run with {differs[0]} {there['settings'].get(differs[0])!r}, not "
+            f"{out}: holds a run with {differs[0]} {settings.get(differs[0])!r}, not "
             f"{run['settings'][differs[0]]!r}; choose another --out"
         )
 
@@ -123,11 +128,12 @@ def _one(
     """Train and test one model, or read what an earlier start found."""
     if (folder / RESULT).exists():
         say(f"{task.name}, {label}: done before, in {folder}")
-        return _read(json.loads((folder / RESULT).read_text()))
+        return _read(folder / RESULT, config)
     folder.mkdir(parents=True, exist_ok=True)
     training = TaskTraining(task, settings, config, device)
-    parameters = sum(p.numel() for p in training.model.parameters())
-    say(f"{task.name}, {label}: {parameters:,} parameters, at most {settings.steps:,} steps on {device}")
+    parameters = count_parameters(config)
+    shape = f"{config.d_model}x{config.n_layers}, {parameters:,} parameters"
+    say(f"{task.name}, {label}: {shape}, at most {settings.steps:,} steps on {device}")
     training.run(folder, _Progress(f"{task.name}, {label}", settings))
     save(training.model, folder / "model", {"task": task.name, "settings": to_dict(settings)}, overwrite=True)
 
@@ -136,17 +142,24 @@ def _one(
 
     autocast = autocast_dtype(settings.precision, device)
     measured = measure(task, training.model, settings, test_lengths(settings), autocast, tell)
-    outcome = Outcome(label, parameters, training.is_solved, tuple(training.looks), tuple(measured))
+    outcome = Outcome(label, config.d_model, parameters, training.is_solved, tuple(training.looks), tuple(measured))
     write_whole(folder / RESULT, json.dumps(asdict(outcome), indent=1) + "\n")
     return outcome
 
 
-def _read(data: dict[str, Any]) -> Outcome:
-    return Outcome(
-        data["name"], data["parameters"], data["solved"],
-        tuple(from_dict(Look, look) for look in data["looks"]),
-        tuple(from_dict(Measured, one) for one in data["measured"]),
-    )  # fmt: skip
+def _read(path: Path, config: ModelConfig) -> Outcome:
+    """What an earlier start found. Raises InputError when the file is damaged, or of a model of another size."""
+    try:
+        # Older results do not say d_model; it follows from the parameters.
+        outcome = from_dict(Outcome, {"d_model": config.d_model, **read_json(path)}, str(path))
+    except InputError as error:
+        raise InputError(f"{error}; delete the file, and the same command tests the model again") from None
+    parameters = count_parameters(config)
+    if outcome.parameters != parameters:
+        raise InputError(
+            f"{path}: is of a model with {outcome.parameters:,} parameters, not {parameters:,}; choose another --out"
+        )
+    return outcome
 
 
 class _Progress:

@@ -168,6 +168,9 @@ class TaskTraining:
 
     def _resume(self, checkpoint: Checkpoint) -> None:
         weights = {k.removeprefix("model."): v for k, v in checkpoint.tensors.items() if k.startswith("model.")}
+        own = self.model.state_dict()
+        if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in own.items()}:
+            raise InputError(f"{self.task.name}: the checkpoint is of a model of another shape; choose another --out")
         self.model.load_state_dict(weights)
         restore_moments(self._optimiser, checkpoint.tensors)
         self._done = checkpoint.step

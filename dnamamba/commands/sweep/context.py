@@ -67,8 +67,8 @@ def context(
         from dnamamba.sweep.carry_out import carry_out  # here, so that --help does not wait for torch
         from dnamamba.sweep.train_contexts import context_plan, find_contexts
 
-        plan = context_plan(base, overrides, stores, contexts, tokens, targets, seed)
-        carry_out(plan, out or Path("runs/sweep-context-train"), jobs, find_contexts, click.echo)
+        plan, left_out = context_plan(base, overrides, stores, contexts, tokens, targets, seed)
+        carry_out(plan, out or Path("runs/sweep-context-train"), jobs, find_contexts, click.echo, left_out)
         return
     if not models:
         raise click.UsageError("want a MODEL, the folder of a run; or --train")

@@ -1,5 +1,6 @@
 """`dnamamba sweep size`."""
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -36,4 +37,4 @@ def size(
     from dnamamba.sweep.sizes import find_sizes, size_plan
 
     plan = size_plan(base, overrides, stores, sizes, tokens, context, targets, seed)
-    carry_out(plan, out, jobs, find_sizes, click.echo)
+    carry_out(plan, out, jobs, partial(find_sizes, seed=seed), click.echo)
