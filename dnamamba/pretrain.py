@@ -4,6 +4,7 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -16,9 +17,11 @@ from dnamamba.device import choose_device
 from dnamamba.errors import InputError
 from dnamamba.evaluate import table
 from dnamamba.files import write_whole
-from dnamamba.outcome import Outcome, Say, leave, measure
+from dnamamba.held_out import served_contexts
+from dnamamba.outcome import Outcome, Say, leave, leave_model, measure
 from dnamamba.parallel.launch import check_launch, errors_by_name, find_launch, meet
 from dnamamba.parallel.processes import Processes
+from dnamamba.pipelines.alphabet import ALPHABETS
 from dnamamba.pipelines.splits import Splits
 from dnamamba.pretrain_config import PretrainConfig, read_config
 from dnamamba.run_folder import new_run_folder
@@ -96,13 +99,15 @@ def pretrain(
         What the run leaves; without scores on all processes but the first, which alone measures and writes.
 
     Raises:
-        InputError: bad stores, a split without data, a loss that is no number, or a stop by SIGTERM or Ctrl-C (which
-            leaves a checkpoint to resume from).
+        InputError: bad stores, a split without data, no context that can be evaluated, a loss that is no number, or a
+            stop by SIGTERM or Ctrl-C (which leaves a checkpoint to resume from).
     """
     began = time.monotonic()
     processes = processes or join(config)
     say = say if processes.is_first else lambda text: None
-    stores = processes.from_first(lambda: _prepare(config, out, resume, say))
+    stores, contexts = processes.from_first(lambda: _prepare(config, out, resume, say))
+    if contexts != config.contexts:
+        config = replace(config, evaluation=replace(config.evaluation, contexts=contexts))
     corpus = _open(stores, out)
     title = _title(corpus)
     say(f"{title}: " + ", ".join(f"{part} {corpus.splits.bases(part):,} bases" for part in corpus.splits.parts))
@@ -111,22 +116,36 @@ def pretrain(
     processes.close()
     if not processes.is_first:
         return Outcome(out, title, {}, {}, time.monotonic() - began)
+    leave_model(config, corpus, module, out, title)
     scores, differences = measure(config, corpus, module, say)
     outcome = Outcome(out, title, scores, differences, time.monotonic() - began)
     leave(config, corpus, module, outcome)
     return outcome
 
 
-def _prepare(config: PretrainConfig, out: Path, resume: bool, say: Say) -> tuple[str, ...]:
-    """Put into the run's folder what every process reads from it, and name the stores."""
-    out.mkdir(parents=True, exist_ok=True)
-    if not resume:
-        write_whole(out / CONFIG_FILE, yaml.safe_dump(to_dict(config), sort_keys=False))
+def _prepare(config: PretrainConfig, out: Path, resume: bool, say: Say) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Name the stores and the contexts to evaluate; put into the run's folder what every process reads from it.
+
+    What cannot be read or evaluated is told before anything is written.
+    """
+    file = out / SPLITS_FILE
+    if not (config.stores or resume):  # the genomes go there too, and a kill meanwhile leaves a run to resume
+        _begin(config, out)
     stores = config.stores or (simulate_genomes(config, out / "genomes.zarr", say),)
-    if not (out / SPLITS_FILE).exists():
-        corpus = open_corpus(stores, config.split_in_force)
-        write_whole(out / SPLITS_FILE, json.dumps(corpus.splits.to_json()) + "\n")
-    return stores
+    corpus = _open(stores, out) if file.exists() else open_corpus(stores, config.split_in_force)
+    contexts, notes = served_contexts(corpus, config.contexts, ALPHABETS[config.model.alphabet])
+    for note in notes:
+        say(note)
+    if config.stores and not resume:
+        _begin(config, out)
+    if not file.exists():
+        write_whole(file, json.dumps(corpus.splits.to_json()) + "\n")
+    return stores, contexts
+
+
+def _begin(config: PretrainConfig, out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    write_whole(out / CONFIG_FILE, yaml.safe_dump(to_dict(config), sort_keys=False))
 
 
 def simulate_genomes(config: PretrainConfig, path: Path, say: Say) -> str:
