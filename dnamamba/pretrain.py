@@ -4,6 +4,7 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import yaml
 from dnamamba.checkpoints import Checkpoint, latest_checkpoint
 from dnamamba.config import format_size, from_dict, read_yaml, to_dict
 from dnamamba.corpus import Corpus, open_corpus
-from dnamamba.curriculum_run import train
+from dnamamba.curriculum_run import PLAN_FILE, train
 from dnamamba.device import choose_device
 from dnamamba.errors import InputError
 from dnamamba.evaluate import table
@@ -24,10 +25,10 @@ from dnamamba.parallel.processes import Processes
 from dnamamba.pipelines.alphabet import ALPHABETS
 from dnamamba.pipelines.splits import Splits
 from dnamamba.pretrain_config import PretrainConfig, read_config
-from dnamamba.run_folder import new_run_folder
+from dnamamba.run_folder import held, is_held, new_run_folder
 from dnamamba.say import say
 
-CONFIG_FILE, SPLITS_FILE = "pretrain.yaml", "splits.json"
+CONFIG_FILE, SPLITS_FILE, GENOMES = "pretrain.yaml", "splits.json", "genomes.zarr"
 
 
 @errors_by_name()
@@ -45,7 +46,7 @@ def pretrain_command(
         config = read_config(path, overrides, stores)
     processes = join(config)
     if not resume:
-        out = processes.from_first(lambda: new_run_folder(out, "pretrain"))
+        out = processes.from_first(lambda: new_run_folder(out, "pretrain", left_by_start=left_by_start))
     assert out is not None
     outcome = pretrain(config, out, resume=resume, say=say, processes=processes)
     if not processes.is_first:
@@ -105,47 +106,86 @@ def pretrain(
     began = time.monotonic()
     processes = processes or join(config)
     say = say if processes.is_first else lambda text: None
-    stores, contexts = processes.from_first(lambda: _prepare(config, out, resume, say))
-    if contexts != config.contexts:
-        config = replace(config, evaluation=replace(config.evaluation, contexts=contexts))
-    corpus = _open(stores, out)
-    title = _title(corpus)
-    say(f"{title}: " + ", ".join(f"{part} {corpus.splits.bases(part):,} bases" for part in corpus.splits.parts))
-    checkpoint = _checkpoint(out, say) if resume else None
-    module = train(config, corpus, out, processes, checkpoint, say)
-    processes.close()
-    if not processes.is_first:
-        return Outcome(out, title, {}, {}, time.monotonic() - began)
-    leave_model(config, corpus, module, out, title)
-    scores, differences = measure(config, corpus, module, say)
-    outcome = Outcome(out, title, scores, differences, time.monotonic() - began)
-    leave(config, corpus, module, outcome)
-    return outcome
+    with ExitStack() as at_work:
+        stores, contexts = processes.from_first(lambda: _prepare(config, out, resume, say, at_work))
+        if contexts != config.contexts:
+            config = replace(config, evaluation=replace(config.evaluation, contexts=contexts))
+        corpus = _open(stores, out)
+        title = _title(corpus)
+        say(f"{title}: " + ", ".join(f"{part} {corpus.splits.bases(part):,} bases" for part in corpus.splits.parts))
+        checkpoint = _checkpoint(out, say) if resume else None
+        module = train(config, corpus, out, processes, checkpoint, say)
+        processes.close()
+        if not processes.is_first:
+            return Outcome(out, title, {}, {}, time.monotonic() - began)
+        leave_model(config, corpus, module, out, title)
+        scores, differences = measure(config, corpus, module, say)
+        outcome = Outcome(out, title, scores, differences, time.monotonic() - began)
+        leave(config, corpus, module, outcome)
+        return outcome
 
 
-def _prepare(config: PretrainConfig, out: Path, resume: bool, say: Say) -> tuple[tuple[str, ...], tuple[int, ...]]:
+def _prepare(
+    config: PretrainConfig, out: Path, resume: bool, say: Say, at_work: ExitStack
+) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """Name the stores and the contexts to evaluate; put into the run's folder what every process reads from it.
 
-    What cannot be read or evaluated is told before anything is written.
+    What cannot be read or evaluated is told before anything is written. `at_work` is held until the run ends.
     """
-    file = out / SPLITS_FILE
-    if not (config.stores or resume):  # the genomes go there too, and a kill meanwhile leaves a run to resume
+    begun, file = resume and (out / CONFIG_FILE).exists(), out / SPLITS_FILE
+    if not begun and not config.stores:  # the genomes go there too, and a kill meanwhile leaves a run to resume
         _begin(config, out)
-    stores = config.stores or (simulate_genomes(config, out / "genomes.zarr", say),)
-    corpus = _open(stores, out) if file.exists() else open_corpus(stores, config.split_in_force)
+        begun = True
+    if begun:
+        at_work.enter_context(held(out / CONFIG_FILE))
+    stores = config.stores or (simulate_genomes(config, out / GENOMES, say),)
+    parted = begun and file.exists()
+    corpus = _open(stores, out) if parted else open_corpus(stores, config.split_in_force)
     contexts, notes = served_contexts(corpus, config.contexts, ALPHABETS[config.model.alphabet])
     for note in notes:
         say(note)
-    if config.stores and not resume:
+    if not begun:
         _begin(config, out)
-    if not file.exists():
+        at_work.enter_context(held(out / CONFIG_FILE))
+    if not parted:
         write_whole(file, json.dumps(corpus.splits.to_json()) + "\n")
     return stores, contexts
 
 
 def _begin(config: PretrainConfig, out: Path) -> None:
+    """Write down a new run's configuration, and take away what a start that failed has left of another's."""
     out.mkdir(parents=True, exist_ok=True)
-    write_whole(out / CONFIG_FILE, yaml.safe_dump(to_dict(config), sort_keys=False))
+    before = _config_of_start(out)
+    if before and not (config.stores or before.stores) and before.simulate != config.simulate:
+        shutil.rmtree(out / GENOMES, ignore_errors=True)
+    for name in (SPLITS_FILE, PLAN_FILE):
+        (out / name).unlink(missing_ok=True)
+    write_whole(out / CONFIG_FILE, _as_text(config))
+
+
+def left_by_start(path: Path) -> bool:
+    """Whether something in a run's folder was left by a start that ended before its first step."""
+    before = _config_of_start(path.parent)
+    if before is None:
+        return False
+    if path.name == "logs":  # before the first rows
+        return not list(path.glob("part-*/metrics.csv"))
+    return path.name in (CONFIG_FILE, SPLITS_FILE, PLAN_FILE) or (path.name == GENOMES and not before.stores)
+
+
+def _config_of_start(out: Path) -> PretrainConfig | None:
+    """The configuration that a start wrote into a folder and no run is at work with. None too where the file has other
+    words than ours: somebody wrote it himself, and would not have it replaced."""
+    file = out / CONFIG_FILE
+    try:
+        config = from_dict(PretrainConfig, read_yaml(file))
+    except (FileNotFoundError, InputError):
+        return None
+    return config if file.read_text() == _as_text(config) and not is_held(file) else None
+
+
+def _as_text(config: PretrainConfig) -> str:
+    return yaml.safe_dump(to_dict(config), sort_keys=False)
 
 
 def simulate_genomes(config: PretrainConfig, path: Path, say: Say) -> str:
