@@ -27,6 +27,8 @@ from dnamamba.pipelines.splits import Splits
 from dnamamba.pretrain_config import PretrainConfig, read_config
 from dnamamba.run_folder import held, is_held, new_run_folder
 from dnamamba.say import say
+from dnamamba.sweep.kept import read_json
+from dnamamba.trained_with import check_unchanged
 
 CONFIG_FILE, SPLITS_FILE, GENOMES = "pretrain.yaml", "splits.json", "genomes.zarr"
 
@@ -113,7 +115,7 @@ def pretrain(
         corpus = _open(stores, out)
         title = _title(corpus)
         say(f"{title}: " + ", ".join(f"{part} {corpus.splits.bases(part):,} bases" for part in corpus.splits.parts))
-        checkpoint = _checkpoint(out, say) if resume else None
+        checkpoint = _checkpoint(config, out, processes, say) if resume else None
         module = train(config, corpus, out, processes, checkpoint, say)
         processes.close()
         if not processes.is_first:
@@ -205,7 +207,7 @@ def simulate_genomes(config: PretrainConfig, path: Path, say: Say) -> str:
 def _open(stores: Sequence[str], out: Path) -> Corpus:
     """Open the stores with the run's split; a resumed run takes the one it began with."""
     file = out / SPLITS_FILE
-    return open_corpus(stores, Splits.from_json(json.loads(file.read_text()), str(file)))
+    return open_corpus(stores, Splits.from_json(read_json(file), str(file)))
 
 
 def _title(corpus: Corpus) -> str:
@@ -215,10 +217,11 @@ def _title(corpus: Corpus) -> str:
     return f"{'simulated genomes' if simulated else 'genomes'} {names}{more}"
 
 
-def _checkpoint(out: Path, say: Say) -> Checkpoint | None:
+def _checkpoint(config: PretrainConfig, out: Path, processes: Processes, say: Say) -> Checkpoint | None:
     if not (out / "checkpoints").exists():
         say("no checkpoint was written before the run stopped: it starts at step 0")
         return None
     checkpoint = latest_checkpoint(out / "checkpoints", say)
+    processes.from_first(lambda: check_unchanged(config, checkpoint, out / CONFIG_FILE))
     say(f"going on after step {checkpoint.step:,}")
     return checkpoint
