@@ -114,12 +114,17 @@ def train(
     if saver.stopped_by is not None and module.status.step < total:
         raise InputError(
             f"stopped by {saver.stopped_by.name} after step {module.status.step:,} of {total:,}; go on with: "
-            f"dnamamba pretrain --resume --out {out}"
+            f"{resume_command(out)}"
         )
     module.model.to(device)
     if validation.best is not None:
         _choose_weights(config, out, module, validation.best, say)
     return module
+
+
+def resume_command(out: Path) -> str:
+    """What goes on with a run that was stopped, for messages."""
+    return f"dnamamba pretrain --resume --out {out}"
 
 
 def _choose_weights(config: PretrainConfig, out: Path, module: Pretraining, best: Best, say: Say) -> None:

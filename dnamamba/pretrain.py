@@ -13,7 +13,7 @@ import yaml
 from dnamamba.checkpoints import Checkpoint, latest_checkpoint
 from dnamamba.config import format_size, from_dict, read_yaml, to_dict
 from dnamamba.corpus import Corpus, open_corpus
-from dnamamba.curriculum_run import PLAN_FILE, train
+from dnamamba.curriculum_run import PLAN_FILE, resume_command, train
 from dnamamba.device import choose_device
 from dnamamba.errors import InputError
 from dnamamba.evaluate import table
@@ -120,10 +120,15 @@ def pretrain(
         processes.close()
         if not processes.is_first:
             return Outcome(out, title, {}, {}, time.monotonic() - began)
-        leave_model(config, corpus, module, out, title)
-        scores, differences = measure(config, corpus, module, say)
-        outcome = Outcome(out, title, scores, differences, time.monotonic() - began)
-        leave(config, corpus, module, outcome)
+        try:
+            leave_model(config, corpus, module, out, title)
+            scores, differences = measure(config, corpus, module, say)
+            outcome = Outcome(out, title, scores, differences, time.monotonic() - began)
+            leave(config, corpus, module, outcome)
+        except KeyboardInterrupt:
+            raise InputError(
+                f"stopped by SIGINT while measuring, the training is done; go on with: {resume_command(out)}"
+            ) from None
         return outcome
 
 

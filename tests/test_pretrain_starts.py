@@ -1,6 +1,7 @@
 """How a run starts: what cannot be trained or measured is said before the first step; nothing is lost or claimed."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,24 @@ def test_the_model_is_there_before_it_is_measured(uneven, tmp_path, monkeypatch)
     with pytest.raises(RuntimeError, match="no memory left"):
         pretrain(_config(tmp_path, uneven), tmp_path / "run")
     assert dnamamba.load(tmp_path / "run").log_likelihood("ACGT" * 10).per_base < 0
+
+
+def test_ctrl_c_while_measuring_says_how_to_go_on(uneven, tmp_path, monkeypatch):
+    def press(*arguments: object, **options: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    config, run = _config(tmp_path, uneven), tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(outcome, "fit_markov", press)
+        with pytest.raises(InputError) as caught:
+            pretrain(config, run)
+    assert str(caught.value) == (
+        f"stopped by SIGINT while measuring, the training is done; go on with: dnamamba pretrain --resume --out {run}"
+    )
+    weights = (run / "model.safetensors").read_bytes()
+    pretrain(config, run, resume=True)
+    assert (run / "model.safetensors").read_bytes() == weights
+    assert (run / "metrics.json").exists()
 
 
 def _command(config: Path, *arguments: object) -> BaseException | None:
