@@ -14,6 +14,9 @@ from dnamamba.errors import InputError
 
 T = TypeVar("T")
 
+NULL = "null"
+"""Key of a field's metadata: what a null in YAML stands for, where the field itself cannot hold None."""
+
 _SIZE_SUFFIX = {"": 0, "k": 10, "m": 20, "g": 30}
 
 
@@ -132,6 +135,7 @@ def from_dict(cls: type[T], data: Mapping[str, Any], where: str = "") -> T:
             known = f"is {prefix}{near[0]} meant?" if near else f"known here: {', '.join(fields)}"
             raise InputError(f"{prefix}{key}: unknown key; {known}")
     hints = get_type_hints(cls)
+    data = {key: fields[key].metadata.get(NULL) if value is None else value for key, value in data.items()}
     values = {key: _convert(hints[key], value, f"{prefix}{key}") for key, value in data.items()}
     for name, field in fields.items():
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING

@@ -1,9 +1,10 @@
 """The context curriculum: which window length is trained when."""
 
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 
+from dnamamba.config import NULL
 from dnamamba.errors import InputError
 
 # Shares written with a few decimals (0.1667 six times) may miss 1 by this much and are scaled.
@@ -73,8 +74,9 @@ _STAGES = (Stage(context=2**10, share=0.5), Stage(context=2**14, share=0.5))
 class CurriculumConfig:
     """Stages in the order they are trained; every optimiser step of every stage has the same number of tokens."""
 
-    stages: tuple[Stage, ...] = _STAGES
-    """Context in bases and share of all tokens, one entry a stage. Each context longer than the last."""
+    stages: tuple[Stage, ...] = field(default=_STAGES, metadata={NULL: ()})
+    """Context in bases and share of all tokens, one entry a stage. Each context longer than the last. Null: those of
+    `doubling`."""
     doubling: Doubling | None = None
     """The same in short, in place of `stages`."""
     tokens_per_step: int = 2**20
@@ -84,8 +86,12 @@ class CurriculumConfig:
 
     def __post_init__(self) -> None:
         if self.doubling is not None:
-            if self.stages not in (_STAGES, self.doubling.stages):  # written out where a run's own config is read again
-                raise InputError("curriculum: give `stages` or `doubling`, not both")
+            # Written out where a run's own config is read again.
+            if self.stages not in ((), _STAGES, self.doubling.stages):
+                raise InputError(
+                    "curriculum: give `stages` or `doubling`, not both; curriculum.stages=null or "
+                    "curriculum.doubling=null takes away what a config has"
+                )
             object.__setattr__(self, "stages", self.doubling.stages)
         got = [stage.context for stage in self.stages]
         if not got or got[0] < 1 or got != sorted(set(got)):

@@ -29,6 +29,8 @@ from dnamamba.pipelines.alphabet import ALPHABETS
 from dnamamba.pretrain_config import PretrainConfig
 from dnamamba.progress import TrainingProgress
 from dnamamba.saver import Saver
+from dnamamba.sweep.kept import read_json
+from dnamamba.trained_with import RECORD, trained_with
 from dnamamba.training import Pretraining
 from dnamamba.validation import Validation, validation_steps
 
@@ -74,7 +76,11 @@ def train(
         for logger in at.loggers:
             logger.save()  # a kill later loses no row that the checkpoint covers
         # The genomes are checked against the run's splits.json.
-        state = {"memory_plan": plan_to_json(plan), "data_ranks": processes.data_size}
+        state = {
+            "memory_plan": plan_to_json(plan),
+            "data_ranks": processes.data_size,
+            RECORD: trained_with(config),
+        }
         tensors = at.checkpoint_tensors()
         if not processes.is_first:
             return
@@ -108,12 +114,17 @@ def train(
     if saver.stopped_by is not None and module.status.step < total:
         raise InputError(
             f"stopped by {saver.stopped_by.name} after step {module.status.step:,} of {total:,}; go on with: "
-            f"dnamamba pretrain --resume --out {out}"
+            f"{resume_command(out)}"
         )
     module.model.to(device)
     if validation.best is not None:
         _choose_weights(config, out, module, validation.best, say)
     return module
+
+
+def resume_command(out: Path) -> str:
+    """What goes on with a run that was stopped, for messages."""
+    return f"dnamamba pretrain --resume --out {out}"
 
 
 def _choose_weights(config: PretrainConfig, out: Path, module: Pretraining, best: Best, say: Say) -> None:
@@ -147,10 +158,12 @@ def _plan(
     model.recompute = recompute
     if checkpoint:
         return plan_from_json(checkpoint.state["memory_plan"])  # another cut would round otherwise
-    if file.exists():  # the run was killed before its first checkpoint; other memory may be free by now
-        return plan_from_json(json.loads(file.read_text()))
     per_step = config.curriculum.tokens_per_step // processes.data_size
     windows = {stage.context: per_step // stage.context for stage in config.curriculum.stages}
+    if file.exists():  # the run was killed before its first checkpoint; other memory may be free by now
+        plan = plan_from_json(read_json(file))
+        if set(windows) <= set(plan):  # else its contexts were changed meanwhile
+            return plan
 
     def make(windows: Mapping[int, int]) -> MemoryPlan:
         if config.run.micro_batch_tokens:

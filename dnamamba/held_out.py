@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from dnamamba.config import format_size
 from dnamamba.corpus import Corpus
 from dnamamba.data import IGNORED, Batch, make_batch
 from dnamamba.errors import InputError
@@ -93,6 +94,44 @@ def evaluation_targets(
     if not chosen:
         raise InputError(f"the {part} part: every window of {longest:,} bases is more than half N")
     return tuple(sorted(chosen))
+
+
+def served_contexts(
+    corpus: Corpus, contexts: Sequence[int], alphabet: Alphabet, *, parts: Sequence[str] = ("valid", "test")
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Which contexts have targets in every one of `parts`, before anything is trained for them.
+
+    Args:
+        corpus: genomes and split.
+        contexts: of the table, in bases.
+        alphabet: of the model.
+        parts: of the split.
+
+    Returns:
+        Those contexts in their order, and a line for the user for each that is left out.
+
+    Raises:
+        InputError: none is left.
+    """
+    kept, notes = tuple(contexts), []
+    while reason := _why_not(corpus, kept, alphabet, parts):
+        longest = max(kept)  # where there is room for it there is room for the others
+        shorter = tuple(context for context in kept if context < longest)
+        if not shorter:
+            raise InputError(f"evaluation.contexts: {format_size(longest)} cannot be evaluated: {reason}")
+        notes.append(f"context {format_size(longest)} is left out of the evaluation: {reason}")
+        kept = shorter
+    return kept, tuple(notes)
+
+
+def _why_not(corpus: Corpus, contexts: Sequence[int], alphabet: Alphabet, parts: Sequence[str]) -> str:
+    """Why a part has no target for all contexts; nothing when each has one."""
+    try:
+        for part in parts:
+            evaluation_targets(corpus, contexts, alphabet, part=part, blocks=1)
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 def _mostly_n(tokens: Tokens, size: int, alphabet: Alphabet) -> bool:

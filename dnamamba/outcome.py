@@ -56,22 +56,25 @@ def measure(
     return scores, differences
 
 
-def leave(config: PretrainConfig, corpus: Corpus, module: Pretraining, outcome: Outcome) -> None:
-    """Write model directory, metrics and pictures."""
-    out, scores, model = outcome.folder, outcome.scores, module.model
-    ours, *baseline = next(iter(scores.values()))
-    curves = {name: {context: row[name].perplexity for context, row in scores.items()} for name in (ours, *baseline)}
-    markov = {context: row[baseline[0]] for context, row in scores.items()} if baseline else {}
-    tokens, rows = module.weights_step * config.curriculum.tokens_per_step, read_log(out / "logs")
-    best = out / "checkpoints" / BEST_FILE
+def leave_model(config: PretrainConfig, corpus: Corpus, module: Pretraining, out: Path, title: str) -> None:
+    """Write the model directory: before anything is measured, so that nothing that fails there loses the training."""
     extra = {
         "contexts": list(config.contexts),
-        "tokens": tokens,
-        "trained_on": outcome.title,
+        "tokens": _tokens(config, module),
+        "trained_on": title,
         "pretrain": to_dict(config),
         "splits": corpus.splits.to_json(),
     }
-    save(model, out, extra, overwrite=True)
+    save(module.model, out, extra, overwrite=True)
+
+
+def leave(config: PretrainConfig, corpus: Corpus, module: Pretraining, outcome: Outcome) -> None:
+    """Write metrics and pictures."""
+    out, scores = outcome.folder, outcome.scores
+    ours, *baseline = next(iter(scores.values()))
+    curves = {name: {context: row[name].perplexity for context, row in scores.items()} for name in (ours, *baseline)}
+    markov = {context: row[baseline[0]] for context, row in scores.items()} if baseline else {}
+    rows, best = read_log(out / "logs"), out / "checkpoints" / BEST_FILE
     metrics: dict[str, Any] = {
         "perplexity": curves[ours],
         "markov_perplexity": {context: score.perplexity for context, score in markov.items()},
@@ -81,9 +84,9 @@ def leave(config: PretrainConfig, corpus: Corpus, module: Pretraining, outcome: 
         "interval": {context: [row[ours].low, row[ours].high] for context, row in scores.items()},
         "bits_minus_markov": {context: list(difference) for context, difference in outcome.differences.items()},
         "targets": next(iter(scores.values()))[ours].targets,
-        "tokens": tokens,
+        "tokens": _tokens(config, module),
         "seconds": round(outcome.seconds, 1),
-        "parameters": sum(p.numel() for p in model.parameters()),
+        "parameters": sum(p.numel() for p in module.model.parameters()),
         "stages": stage_figures(rows, config.curriculum),
         "best": json.loads(best.read_text()) if best.exists() else None,
         "trained_on": outcome.title,
@@ -98,3 +101,8 @@ def leave(config: PretrainConfig, corpus: Corpus, module: Pretraining, outcome: 
     ]
     draw_training(rows, stages, out / "figures" / "training.png", outcome.title)
     draw_contexts(curves, out / "figures" / "contexts.png", outcome.title)
+
+
+def _tokens(config: PretrainConfig, module: Pretraining) -> int:
+    """Tokens that the model's weights have seen."""
+    return module.weights_step * config.curriculum.tokens_per_step

@@ -4,6 +4,8 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -11,20 +13,24 @@ import yaml
 from dnamamba.checkpoints import Checkpoint, latest_checkpoint
 from dnamamba.config import format_size, from_dict, read_yaml, to_dict
 from dnamamba.corpus import Corpus, open_corpus
-from dnamamba.curriculum_run import train
+from dnamamba.curriculum_run import PLAN_FILE, resume_command, train
 from dnamamba.device import choose_device
 from dnamamba.errors import InputError
 from dnamamba.evaluate import table
 from dnamamba.files import write_whole
-from dnamamba.outcome import Outcome, Say, leave, measure
+from dnamamba.held_out import served_contexts
+from dnamamba.outcome import Outcome, Say, leave, leave_model, measure
 from dnamamba.parallel.launch import check_launch, errors_by_name, find_launch, meet
 from dnamamba.parallel.processes import Processes
+from dnamamba.pipelines.alphabet import ALPHABETS
 from dnamamba.pipelines.splits import Splits
 from dnamamba.pretrain_config import PretrainConfig, read_config
-from dnamamba.run_folder import new_run_folder
+from dnamamba.run_folder import held, is_held, new_run_folder
 from dnamamba.say import say
+from dnamamba.sweep.kept import read_json
+from dnamamba.trained_with import check_unchanged
 
-CONFIG_FILE, SPLITS_FILE = "pretrain.yaml", "splits.json"
+CONFIG_FILE, SPLITS_FILE, GENOMES = "pretrain.yaml", "splits.json", "genomes.zarr"
 
 
 @errors_by_name()
@@ -42,7 +48,7 @@ def pretrain_command(
         config = read_config(path, overrides, stores)
     processes = join(config)
     if not resume:
-        out = processes.from_first(lambda: new_run_folder(out, "pretrain"))
+        out = processes.from_first(lambda: new_run_folder(out, "pretrain", left_by_start=left_by_start))
     assert out is not None
     outcome = pretrain(config, out, resume=resume, say=say, processes=processes)
     if not processes.is_first:
@@ -96,37 +102,97 @@ def pretrain(
         What the run leaves; without scores on all processes but the first, which alone measures and writes.
 
     Raises:
-        InputError: bad stores, a split without data, a loss that is no number, or a stop by SIGTERM or Ctrl-C (which
-            leaves a checkpoint to resume from).
+        InputError: bad stores, a split without data, no context that can be evaluated, a loss that is no number, or a
+            stop by SIGTERM or Ctrl-C (which leaves a checkpoint to resume from).
     """
     began = time.monotonic()
     processes = processes or join(config)
     say = say if processes.is_first else lambda text: None
-    stores = processes.from_first(lambda: _prepare(config, out, resume, say))
-    corpus = _open(stores, out)
-    title = _title(corpus)
-    say(f"{title}: " + ", ".join(f"{part} {corpus.splits.bases(part):,} bases" for part in corpus.splits.parts))
-    checkpoint = _checkpoint(out, say) if resume else None
-    module = train(config, corpus, out, processes, checkpoint, say)
-    processes.close()
-    if not processes.is_first:
-        return Outcome(out, title, {}, {}, time.monotonic() - began)
-    scores, differences = measure(config, corpus, module, say)
-    outcome = Outcome(out, title, scores, differences, time.monotonic() - began)
-    leave(config, corpus, module, outcome)
-    return outcome
+    with ExitStack() as at_work:
+        stores, contexts = processes.from_first(lambda: _prepare(config, out, resume, say, at_work))
+        if contexts != config.contexts:
+            config = replace(config, evaluation=replace(config.evaluation, contexts=contexts))
+        corpus = _open(stores, out)
+        title = _title(corpus)
+        say(f"{title}: " + ", ".join(f"{part} {corpus.splits.bases(part):,} bases" for part in corpus.splits.parts))
+        checkpoint = _checkpoint(config, out, processes, say) if resume else None
+        module = train(config, corpus, out, processes, checkpoint, say)
+        processes.close()
+        if not processes.is_first:
+            return Outcome(out, title, {}, {}, time.monotonic() - began)
+        try:
+            leave_model(config, corpus, module, out, title)
+            scores, differences = measure(config, corpus, module, say)
+            outcome = Outcome(out, title, scores, differences, time.monotonic() - began)
+            leave(config, corpus, module, outcome)
+        except KeyboardInterrupt:
+            raise InputError(
+                f"stopped by SIGINT while measuring, the training is done; go on with: {resume_command(out)}"
+            ) from None
+        return outcome
 
 
-def _prepare(config: PretrainConfig, out: Path, resume: bool, say: Say) -> tuple[str, ...]:
-    """Put into the run's folder what every process reads from it, and name the stores."""
+def _prepare(
+    config: PretrainConfig, out: Path, resume: bool, say: Say, at_work: ExitStack
+) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Name the stores and the contexts to evaluate; put into the run's folder what every process reads from it.
+
+    What cannot be read or evaluated is told before anything is written. `at_work` is held until the run ends.
+    """
+    begun, file = resume and (out / CONFIG_FILE).exists(), out / SPLITS_FILE
+    if not begun and not config.stores:  # the genomes go there too, and a kill meanwhile leaves a run to resume
+        _begin(config, out)
+        begun = True
+    if begun:
+        at_work.enter_context(held(out / CONFIG_FILE))
+    stores = config.stores or (simulate_genomes(config, out / GENOMES, say),)
+    parted = begun and file.exists()
+    corpus = _open(stores, out) if parted else open_corpus(stores, config.split_in_force)
+    contexts, notes = served_contexts(corpus, config.contexts, ALPHABETS[config.model.alphabet])
+    for note in notes:
+        say(note)
+    if not begun:
+        _begin(config, out)
+        at_work.enter_context(held(out / CONFIG_FILE))
+    if not parted:
+        write_whole(file, json.dumps(corpus.splits.to_json()) + "\n")
+    return stores, contexts
+
+
+def _begin(config: PretrainConfig, out: Path) -> None:
+    """Write down a new run's configuration, and take away what a start that failed has left of another's."""
     out.mkdir(parents=True, exist_ok=True)
-    if not resume:
-        write_whole(out / CONFIG_FILE, yaml.safe_dump(to_dict(config), sort_keys=False))
-    stores = config.stores or (simulate_genomes(config, out / "genomes.zarr", say),)
-    if not (out / SPLITS_FILE).exists():
-        corpus = open_corpus(stores, config.split_in_force)
-        write_whole(out / SPLITS_FILE, json.dumps(corpus.splits.to_json()) + "\n")
-    return stores
+    before = _config_of_start(out)
+    if before and not (config.stores or before.stores) and before.simulate != config.simulate:
+        shutil.rmtree(out / GENOMES, ignore_errors=True)
+    for name in (SPLITS_FILE, PLAN_FILE):
+        (out / name).unlink(missing_ok=True)
+    write_whole(out / CONFIG_FILE, _as_text(config))
+
+
+def left_by_start(path: Path) -> bool:
+    """Whether something in a run's folder was left by a start that ended before its first step."""
+    before = _config_of_start(path.parent)
+    if before is None:
+        return False
+    if path.name == "logs":  # before the first rows
+        return not list(path.glob("part-*/metrics.csv"))
+    return path.name in (CONFIG_FILE, SPLITS_FILE, PLAN_FILE) or (path.name == GENOMES and not before.stores)
+
+
+def _config_of_start(out: Path) -> PretrainConfig | None:
+    """The configuration that a start wrote into a folder and no run is at work with. None too where the file has other
+    words than ours: somebody wrote it himself, and would not have it replaced."""
+    file = out / CONFIG_FILE
+    try:
+        config = from_dict(PretrainConfig, read_yaml(file))
+    except (FileNotFoundError, InputError):
+        return None
+    return config if file.read_text() == _as_text(config) and not is_held(file) else None
+
+
+def _as_text(config: PretrainConfig) -> str:
+    return yaml.safe_dump(to_dict(config), sort_keys=False)
 
 
 def simulate_genomes(config: PretrainConfig, path: Path, say: Say) -> str:
@@ -146,7 +212,7 @@ def simulate_genomes(config: PretrainConfig, path: Path, say: Say) -> str:
 def _open(stores: Sequence[str], out: Path) -> Corpus:
     """Open the stores with the run's split; a resumed run takes the one it began with."""
     file = out / SPLITS_FILE
-    return open_corpus(stores, Splits.from_json(json.loads(file.read_text()), str(file)))
+    return open_corpus(stores, Splits.from_json(read_json(file), str(file)))
 
 
 def _title(corpus: Corpus) -> str:
@@ -156,10 +222,11 @@ def _title(corpus: Corpus) -> str:
     return f"{'simulated genomes' if simulated else 'genomes'} {names}{more}"
 
 
-def _checkpoint(out: Path, say: Say) -> Checkpoint | None:
+def _checkpoint(config: PretrainConfig, out: Path, processes: Processes, say: Say) -> Checkpoint | None:
     if not (out / "checkpoints").exists():
         say("no checkpoint was written before the run stopped: it starts at step 0")
         return None
     checkpoint = latest_checkpoint(out / "checkpoints", say)
+    processes.from_first(lambda: check_unchanged(config, checkpoint, out / CONFIG_FILE))
     say(f"going on after step {checkpoint.step:,}")
     return checkpoint

@@ -1,22 +1,26 @@
 """Where a run leaves what it makes: the folder asked for, or the next free one under runs/."""
 
+import fcntl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dnamamba.errors import InputError
 
 
-def new_run_folder(out: Path | None, kind: str) -> Path:
+def new_run_folder(out: Path | None, kind: str, *, left_by_start: Callable[[Path], bool] = lambda path: False) -> Path:
     """The folder of a new run; it is not made.
 
     Args:
         out: the one asked for; None takes runs/KIND, or runs/KIND-2 and so on where that is taken.
         kind: of run.
+        left_by_start: whether a file or folder is one that a start which failed has left, and a new run writes anew.
 
     Raises:
-        InputError: the folder holds files already. Hidden ones do not count.
+        InputError: the folder holds other files already. Hidden ones do not count.
     """
     out = out or _free_folder(kind)
-    if out.exists() and any(not path.name.startswith(".") for path in out.iterdir()):
+    if out.exists() and not all(path.name.startswith(".") or left_by_start(path) for path in out.iterdir()):
         raise InputError(f"{out}: is not empty; --resume goes on with a run, another --out starts a new one")
     return out
 
@@ -26,3 +30,22 @@ def _free_folder(kind: str) -> Path:
     while (folder := Path("runs") / (kind if number == 1 else f"{kind}-{number}")).exists():
         number += 1
     return folder
+
+
+@contextmanager
+def held(file: Path) -> Iterator[None]:
+    """Within, `is_held` says to other processes that a run is at work on the file. A kill lets go of it."""
+    with open(file, "rb") as opened:
+        with suppress(OSError):  # a file system without locks: there `is_held` is always true
+            fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        yield
+
+
+def is_held(file: Path) -> bool:
+    """Whether a run may be at work on the file."""
+    try:
+        with open(file, "r+b") as opened:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    return False

@@ -99,8 +99,20 @@ def test_a_bad_doubling_is_refused(values, message):
         Doubling(**values)
 
 
+@pytest.mark.parametrize("none", [None, []])
+def test_stages_give_way_to_doubling_and_doubling_to_stages(none):
+    stages, sizes = [{"context": 2, "share": 1.0}], {"tokens_per_step": 8, "total_tokens": 80}
+    doubling = {"first": 1, "last": 8}
+    short = from_dict(CurriculumConfig, {"stages": none, "doubling": doubling, **sizes}, "curriculum")
+    assert short == CurriculumConfig(doubling=Doubling(**doubling), **sizes)
+    listed = from_dict(CurriculumConfig, {"stages": stages, "doubling": None, **sizes}, "curriculum")
+    assert listed == CurriculumConfig(stages=_stages((2, 1.0)), **sizes)
+    with pytest.raises(InputError, match="contexts must be positive and growing"):
+        from_dict(CurriculumConfig, {"stages": none, **sizes}, "curriculum")
+
+
 def test_stages_and_doubling_are_not_mixed():
-    with pytest.raises(InputError, match="give `stages` or `doubling`, not both"):
+    with pytest.raises(InputError, match=r"give `stages` or `doubling`, not both; curriculum\.stages=null or .*=null"):
         CurriculumConfig(
             stages=_stages((2, 1.0)), doubling=Doubling(first=1, last=8), tokens_per_step=8, total_tokens=80
         )

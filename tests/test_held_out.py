@@ -10,7 +10,7 @@ from memory_genomes import MemoryGenome, random_dna, random_genome
 from dnamamba.corpus import build_corpus
 from dnamamba.data import IGNORED
 from dnamamba.errors import InputError
-from dnamamba.held_out import evaluation_batches, evaluation_targets, read_block
+from dnamamba.held_out import evaluation_batches, evaluation_targets, read_block, served_contexts
 from dnamamba.pipelines.alphabet import DNA
 from dnamamba.pipelines.splits import SplitConfig
 
@@ -95,6 +95,29 @@ def test_windows_that_are_mostly_n_are_passed_over():
 def test_what_cannot_be_scored_is_said(corpus, contexts, options, message):
     with pytest.raises(InputError, match=message):
         evaluation_targets(corpus, contexts, DNA, **options)
+
+
+def test_contexts_that_a_part_cannot_serve_are_left_out_and_said(corpus):
+    assert served_contexts(corpus, (256, 64), DNA) == ((256, 64), ())
+    kept, notes = served_contexts(corpus, (2**15, 64, 2**14, 256), DNA)
+    assert kept == (64, 256)
+    assert [note.partition(":")[0] for note in notes] == [
+        "context 32k is left out of the evaluation",
+        "context 16k is left out of the evaluation",
+    ]
+    assert notes[0].endswith("the longest has 9,744 bases; contexts up to 8,192 can be evaluated")
+    with pytest.raises(InputError, match="contexts: 16k cannot be evaluated: the valid part has no region"):
+        served_contexts(corpus, (2**14, 2**15), DNA)
+
+
+def test_a_context_whose_windows_are_n_is_left_out():
+    sequence = random_dna(100_000).copy()
+    sequence[80_000:] = ord("N")
+    sequence[85_000:85_100] = sequence[95_000:95_100] = ord("A")
+    corpus = build_corpus([("S", [MemoryGenome("g", {"c": sequence})], None)], SplitConfig(margin=0))
+    kept, notes = served_contexts(corpus, (16, 1024), DNA)
+    assert kept == (16,)
+    assert notes[0].endswith("the valid part: every window of 1,024 bases is more than half N")
 
 
 def test_a_part_of_n_alone_is_refused():
