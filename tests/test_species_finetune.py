@@ -190,6 +190,10 @@ def test_the_command(tmp_path):
         "stages=[{length: 64, steps: 2, windows: 6}]", "loss.first=32", "measure.lengths=[64]", "measure.windows=4",
         "measure.ks=[]", "measure.valid_windows=4", "run.device=cpu", "data.split.margin=16",
     ]  # fmt: skip
+    for wrong in (("--fasta", f"z={tmp_path / 'none.fa'}"), (f"measure.unlike=[{tmp_path / 'none.fa'}]",)):
+        with pytest.raises(InputError, match=r"none\.fa"):
+            CliRunner().invoke(cli, [*line, *wrong], catch_exceptions=False)
+        assert not (tmp_path / "run").exists()  # a start that fails leaves the folder free
     done = CliRunner().invoke(cli, line, catch_exceptions=False)
     assert done.exit_code == 0
     assert "no k-mer baseline was measured" in done.output

@@ -89,12 +89,14 @@ def finetune(config: FinetuneConfig, out: Path, *, resume: bool = False) -> Fine
     autocast = autocast_dtype(config.run.precision, device)
     lm = load(config.model, device=device)
     extra = read_record(config.model).extra
-    out.mkdir(parents=True, exist_ok=True)
-    if not resume:
-        write_whole(out / CONFIG_FILE, yaml.safe_dump(to_dict(config), sort_keys=False))
     unlike = UnlikeFiles(config.measure.unlike, ALPHABETS[lm.config.alphabet])
-    genomes = open_genomes(config.data, config.data.stores or _simulate(config, out))
+    stores = config.data.stores
+    if not stores and not config.data.fasta:  # it is simulated into the run's folder; a kill meanwhile can be resumed
+        _keep_config(config, out, resume)
+        stores = _simulate(config, out)
+    genomes = open_genomes(config.data, stores)
     parts = part_genomes(genomes, config.data, extra.get("splits"))
+    _keep_config(config, out, resume)  # not before: a start that fails leaves the folder free
     _same_parts(parts, out, resume)
     title = _title(genomes)
     say(f"{title}: " + ", ".join(f"{part} {parts.bases(part):,} bases" for part in PARTS))
@@ -179,9 +181,15 @@ def _with_head(lm: MambaLM, genomes: Genomes, config: FinetuneConfig) -> Species
     return model
 
 
+def _keep_config(config: FinetuneConfig, out: Path, resume: bool) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    if not resume:
+        write_whole(out / CONFIG_FILE, yaml.safe_dump(to_dict(config), sort_keys=False))
+
+
 def _simulate(config: FinetuneConfig, out: Path) -> tuple[str, ...]:
-    """The store of simulated genomes, where nothing else is read."""
-    if config.data.fasta or config.data.simulate is None:
+    """The store of simulated genomes."""
+    if config.data.simulate is None:
         return ()
     from dnamamba.pipelines.simulate.apes import simulate_store
 
