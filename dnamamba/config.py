@@ -1,6 +1,7 @@
 """From YAML and `key.path=value` to frozen dataclasses, and back. Every complaint names its key."""
 
 import dataclasses
+import json
 import re
 import types
 from collections.abc import Mapping, Sequence
@@ -45,6 +46,17 @@ def format_size(value: int) -> str:
         if value and value % (1 << bits) == 0:
             return f"{value >> bits}{suffix}"
     return str(value)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object. Raises InputError when it is none."""
+    try:
+        data = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a JSON file: {error}") from None
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: want a JSON object, got a {type(data).__name__}")
+    return data
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch.loggers import Logger
 
 from dnamamba.checkpoints import Best, Checkpoint, checkpoint_of_step, save_checkpoint
-from dnamamba.config import format_size
+from dnamamba.config import format_size, read_json
 from dnamamba.corpus import Corpus
 from dnamamba.data import TrainingData
 from dnamamba.device import autocast_dtype
@@ -29,7 +29,6 @@ from dnamamba.pipelines.alphabet import ALPHABETS
 from dnamamba.pretrain_config import PretrainConfig
 from dnamamba.progress import TrainingProgress
 from dnamamba.saver import Saver
-from dnamamba.sweep.kept import read_json
 from dnamamba.trained_with import RECORD, trained_with
 from dnamamba.training import Pretraining
 from dnamamba.validation import Validation, validation_steps

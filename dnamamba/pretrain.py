@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from dnamamba.checkpoints import Checkpoint, latest_checkpoint
-from dnamamba.config import format_size, from_dict, read_yaml, to_dict
+from dnamamba.config import format_size, from_dict, read_json, read_yaml, to_dict
 from dnamamba.corpus import Corpus, open_corpus
 from dnamamba.curriculum_run import PLAN_FILE, resume_command, train
 from dnamamba.device import choose_device
@@ -27,7 +27,6 @@ from dnamamba.pipelines.splits import Splits
 from dnamamba.pretrain_config import PretrainConfig, read_config
 from dnamamba.run_folder import held, is_held, new_run_folder
 from dnamamba.say import say
-from dnamamba.sweep.kept import read_json
 from dnamamba.trained_with import check_unchanged
 
 CONFIG_FILE, SPLITS_FILE, GENOMES = "pretrain.yaml", "splits.json", "genomes.zarr"

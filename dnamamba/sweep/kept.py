@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dnamamba.config import read_json
 from dnamamba.errors import InputError
 from dnamamba.files import sync, write_whole
 
@@ -50,17 +51,6 @@ def claim_folder(out: Path, file: str, inputs: Mapping[str, Any]) -> bool:
     out.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps(wanted, indent=1) + "\n")
     return False
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object. Raises InputError when it is none."""
-    try:
-        data = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a JSON file: {error}") from None
-    if not isinstance(data, dict):
-        raise InputError(f"{path}: want a JSON object, got a {type(data).__name__}")
-    return data
 
 
 def keep_losses(path: Path, losses: NDArray[np.float32]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from dnamamba.config import from_dict, parse_size, to_dict
+from dnamamba.config import from_dict, parse_size, read_json, to_dict
 from dnamamba.errors import InputError
 from dnamamba.model import MambaLM, ModelConfig
 from dnamamba.model.mixers import UNDECAYED
@@ -19,7 +19,7 @@ from dnamamba.model.parameters import count_parameters, match_parameters
 from dnamamba.outcome import Say
 from dnamamba.pretrain import simulate_genomes
 from dnamamba.pretrain_config import PretrainConfig, read_config
-from dnamamba.sweep.kept import claim_folder, read_json
+from dnamamba.sweep.kept import claim_folder
 
 PLAN = "sweep.json"
 RUNS = "runs"

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from dnamamba.config import format_size
+from dnamamba.config import format_size, read_json
 from dnamamba.errors import InputError
 from dnamamba.evaluate import Difference, Score, compare, summarise
 from dnamamba.markov import Float64
-from dnamamba.sweep.kept import kept_losses, read_json
+from dnamamba.sweep.kept import kept_losses
 from dnamamba.sweep.plan import RUNS, Plan
 from dnamamba.sweep.targets import BLOCK
 from dnamamba.sweep.worker import LOSSES, RESULT

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dnamamba.config import format_size, from_dict, parse_size, to_dict
+from dnamamba.config import format_size, from_dict, parse_size, read_json, to_dict
 from dnamamba.errors import InputError
 from dnamamba.files import write_whole
 from dnamamba.html_report import Picture, Section, Table, Text, write_report
@@ -17,7 +17,7 @@ from dnamamba.pictures import pyplot, save_picture
 from dnamamba.say import say
 from dnamamba.species.finetune_config import FinetuneConfig, Stage, read_config
 from dnamamba.sweep.context_report import typed_command
-from dnamamba.sweep.kept import claim_folder, read_json
+from dnamamba.sweep.kept import claim_folder
 from dnamamba.sweep.plan import PLAN, RUNS
 from dnamamba.sweep.runner import find_slots, run_all
 from dnamamba.sweep.runs_report import REPORT, TABLE

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 
+from dnamamba.config import read_json
 from dnamamba.device import choose_device, peak_memory
 from dnamamba.errors import InputError
 from dnamamba.files import write_whole
 from dnamamba.species.finetune import CONFIG_FILE, finetune
-from dnamamba.sweep.kept import read_json
 from dnamamba.sweep.plan import RUNS
 from dnamamba.sweep.species_contexts import read_species_plan
 from dnamamba.sweep.worker import RESULT, alone

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from dnamamba.base_progress import BaseProgress
+from dnamamba.config import read_json
 from dnamamba.corpus import open_corpus
 from dnamamba.device import choose_device
 from dnamamba.errors import InputError
@@ -25,7 +26,6 @@ from dnamamba.pipelines.splits import Splits
 from dnamamba.pretrain import CONFIG_FILE, SPLITS_FILE, pretrain
 from dnamamba.say import say
 from dnamamba.sweep.context_curve import measure
-from dnamamba.sweep.kept import read_json
 from dnamamba.sweep.plan import RUNS, Plan, as_figures, read_plan, training_flops
 from dnamamba.sweep.targets import choose_targets
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from dnamamba.config import format_size, from_dict, to_dict
+from dnamamba.config import format_size, from_dict, read_json, to_dict
 from dnamamba.device import Device, autocast_dtype, choose_device
 from dnamamba.errors import InputError
 from dnamamba.files import write_whole
@@ -20,7 +20,7 @@ from dnamamba.model.config import SELECTIVE, MixerName
 from dnamamba.model.parameters import count_parameters, match_parameters
 from dnamamba.model_directory import save
 from dnamamba.say import say
-from dnamamba.sweep.kept import claim_folder, read_json
+from dnamamba.sweep.kept import claim_folder
 from dnamamba.tasks.extrapolation import Measured, measure, test_lengths
 from dnamamba.tasks.induction_heads import INDUCTION_HEADS
 from dnamamba.tasks.report import Outcome, draw, figures, percent, terminal_text, write_html
