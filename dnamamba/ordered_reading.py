@@ -90,9 +90,11 @@ def _raised(items: Iterator[Any], processes: Sequence[BaseProcess]) -> Iterator[
                 raise item
             yield item
     finally:
-        del items  # asks the processes to end: a traceback keeps this frame, and would keep them
+        # The loader ends its processes when nobody refers to it, and a traceback, which keeps this frame, may for long.
+        getattr(items, "_shutdown_workers", lambda: None)()
+        del items
         for process in processes:
-            process.kill()  # one that has not in the loader's five seconds, which may be deaf to SIGTERM
+            process.kill()  # one that has not ended in the loader's five seconds; it may be deaf to SIGTERM
             process.join()
 
 
