@@ -10,7 +10,9 @@ import dnamamba
 from dnamamba.errors import InputError
 from dnamamba.model_directory import read_record, save
 
-huggingface_hub = pytest.importorskip("huggingface_hub")
+huggingface_hub = pytest.importorskip(
+    "huggingface_hub", reason="huggingface_hub is not installed (pip install 'dnamamba[hub]')"
+)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """What a sweep keeps in its folder as it comes, so that the same command goes on where a killed one stopped."""
 
 import json
-import os
 from collections.abc import Mapping
 from itertools import zip_longest
 from pathlib import Path
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from dnamamba.config import read_json
 from dnamamba.errors import InputError
-from dnamamba.files import sync, write_whole
+from dnamamba.files import beside, sync, write_whole
 
 _ABSENT = object()
 """In place of a key that one side does not have."""
@@ -55,8 +54,7 @@ def claim_folder(out: Path, file: str, inputs: Mapping[str, Any]) -> bool:
 
 def keep_losses(path: Path, losses: NDArray[np.float32]) -> None:
     """Write an array that is never there in part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.writing-{os.getpid()}")
+    aside = beside(path)
     with open(aside, "wb") as file:
         np.save(file, losses, allow_pickle=False)
     sync(aside)
