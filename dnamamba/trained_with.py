@@ -7,6 +7,7 @@ from typing import Any
 from dnamamba.checkpoints import Checkpoint
 from dnamamba.config import to_dict
 from dnamamba.corpus import parse_store
+from dnamamba.differences import first_difference
 from dnamamba.errors import InputError
 from dnamamba.pretrain_config import PretrainConfig
 
@@ -43,25 +44,13 @@ def check_unchanged(config: PretrainConfig, checkpoint: Checkpoint, file: Path) 
         InputError: they differ; the first key that does is named, with both values.
     """
     now = json.loads(json.dumps(trained_with(config)))
-    changed = _first_change(checkpoint.state.get(RECORD, {}), now, "")
+    changed = first_difference(checkpoint.state.get(RECORD, {}), now, shared_only=True)
     if changed is not None:
         key, there, here = changed
         raise InputError(
             f"{file}: {key} is {_short(here)}, the checkpoint of step {checkpoint.step:,} was trained with "
             f"{_short(there)}; put it back to go on, or start a new run with another --out"
         )
-
-
-def _first_change(there: Any, now: Any, key: str) -> tuple[str, Any, Any] | None:
-    """Key and values of the first difference. Keys that only one version of the package knows are passed over."""
-    if isinstance(there, dict) and isinstance(now, dict):
-        pairs = [(f"{key}.{name}" if key else name, there[name], now[name]) for name in there if name in now]
-    elif isinstance(there, list) and isinstance(now, list) and len(there) == len(now):
-        pairs = [(f"{key}[{i}]", *pair) for i, pair in enumerate(zip(there, now, strict=True))]
-    else:
-        return None if there == now else (key, there, now)
-    changes = (_first_change(old, new, name) for name, old, new in pairs)
-    return next((change for change in changes if change is not None), None)
 
 
 def _short(value: Any) -> str:

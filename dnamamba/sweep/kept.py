@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnamamba.config import read_json
+from dnamamba.differences import ABSENT, first_difference
 from dnamamba.errors import InputError
 from dnamamba.files import beside, sync, write_whole
-
-_ABSENT = object()
-"""In place of a key that one side does not have."""
 
 
 def claim_folder(out: Path, file: str, inputs: Mapping[str, Any]) -> bool:
@@ -37,7 +34,7 @@ def claim_folder(out: Path, file: str, inputs: Mapping[str, Any]) -> bool:
     path = out / file
     if path.exists():
         there = read_json(path)
-        odd = _first_difference(there, wanted)
+        odd = first_difference(there, wanted)
         if odd is not None:
             key, one, other = odd
             raise InputError(
@@ -70,23 +67,9 @@ def kept_losses(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32] | Non
     return losses if losses.shape == shape and losses.dtype == np.float32 else None
 
 
-def _first_difference(there: Any, wanted: Any, key: str = "") -> tuple[str, Any, Any] | None:
-    """The innermost key whose values differ, as "runs.a.model.d_model", and both values."""
-    if isinstance(there, dict) and isinstance(wanted, dict):
-        dot = f"{key}." if key else ""
-        pairs = [(f"{dot}{name}", there.get(name, _ABSENT), wanted.get(name, _ABSENT)) for name in {**there, **wanted}]
-    elif isinstance(there, list) and isinstance(wanted, list):
-        both = zip_longest(there, wanted, fillvalue=_ABSENT)
-        pairs = [(f"{key}[{number}]", one, other) for number, (one, other) in enumerate(both)]
-    else:
-        return None if there == wanted else (key, there, wanted)
-    found = (_first_difference(one, other, name) for name, one, other in pairs)
-    return next((odd for odd in found if odd is not None), None)
-
-
 def _short(value: Any) -> str:
     """A value for a message. Text is left whole: two long paths may differ in their last letters."""
-    if value is _ABSENT:
+    if value is ABSENT:
         return "nothing"
     text = json.dumps(value)
     return text if isinstance(value, str) or len(text) <= 60 else f"{text[:57]}..."
