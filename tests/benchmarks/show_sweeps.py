@@ -48,12 +48,12 @@ APES = SimulateConfig(
 """Half of every genome lies in families private to a contig: what far context is worth is made large, the process is
 otherwise that of the default apes. Minisatellites are near copies, on which copying is learned first."""
 APE_MODELS = (
-    "256x6 model.d_model=256 optimiser.lr=3e-3",
-    "s4d-256x6 model.d_model=256 optimiser.lr=3e-3 model.mixer=s4d",
-    "256x6-slow model.d_model=256 optimiser.lr=1.5e-3",
-    "128x12 model.n_layers=12",
     "128x6-N64 model.d_state=64",
     "256x6-N32 model.d_model=256 model.d_state=32 optimiser.lr=3e-3",
+    "256x6 model.d_model=256 optimiser.lr=3e-3",
+    "s4d-256x6 model.d_model=256 optimiser.lr=3e-3 model.mixer=s4d",
+    "128x12 model.n_layers=12",
+    "256x6-slow model.d_model=256 optimiser.lr=1.5e-3",
     "128x6",
     "256x10 model.d_model=256 model.n_layers=10 optimiser.lr=2e-3",
 )
@@ -70,18 +70,7 @@ def run(*words: str) -> None:
 
 def real(data: Path, out: Path, tokens: str, tiny: bool) -> None:
     """A 1.4M Mamba and its twin that selects nothing, trained on real pieces, read on a human locus they never saw."""
-    store = out / "primates.zarr"
-    began = time.monotonic()
-    for name, file in PIECES.items():
-        if not (store / name).exists():
-            source = data / file
-            if "headerless" in file:  # minus strand, no header: give it one
-                source = out / f"{name}.fa"
-                source.write_bytes(b">%s\n%s\n" % (name.encode(), gzip.decompress((data / file).read_bytes()).strip()))
-            ingest(
-                source, store, assembly=name, names="full", exclude=["*chr6_random*"] if name == "chimp_ENm001" else []
-            )
-    print(f"{len(PIECES)} pieces into {store} [{time.monotonic() - began:.0f} s]", flush=True)
+    store = primates(data, out)
     stages = "[{context: 1k, share: 0.4}, {context: 4k, share: 0.2}, {context: 16k, share: 0.2}, "
     stages += "{context: 64k, share: 0.1}, {context: 256k, share: 0.1}]"
     test = ", ".join(f"{name}:*" for name in TEST)
@@ -108,6 +97,23 @@ def real(data: Path, out: Path, tokens: str, tiny: bool) -> None:
         store,
         ["--targets", targets, *(["--contexts", "64,1k,16k,full"] if tiny else [])],
     )
+
+
+def primates(data: Path, out: Path) -> Path:
+    """The store of the real pieces, made when it is not there yet."""
+    store = out / "primates.zarr"
+    began = time.monotonic()
+    for name, file in PIECES.items():
+        if not (store / name).exists():
+            source = data / file
+            if "headerless" in file:  # minus strand, no header: give it one
+                source = out / f"{name}.fa"
+                source.write_bytes(b">%s\n%s\n" % (name.encode(), gzip.decompress((data / file).read_bytes()).strip()))
+            ingest(
+                source, store, assembly=name, names="full", exclude=["*chr6_random*"] if name == "chimp_ENm001" else []
+            )
+    print(f"{len(PIECES)} pieces into {store} [{time.monotonic() - began:.0f} s]", flush=True)
+    return store
 
 
 def apes(out: Path, variants: int, tokens: str, tiny: bool) -> None:
