@@ -13,7 +13,7 @@ from torch import Tensor
 from dnamamba.kernels import triton_scan_plan as plan
 from dnamamba.kernels.triton_scan_backward import STAGES, gradient_kernel, sum_tiles_kernel
 from dnamamba.kernels.triton_scan_chunks import UNROLL as CHUNK_UNROLL
-from dnamamba.kernels.triton_scan_chunks import carry_kernel, chunk_kernel
+from dnamamba.kernels.triton_scan_chunks import carry_kernel, chunk_kernel, order_kernel
 from dnamamba.kernels.triton_scan_forward import REGISTERS_FULL, UNROLL, UNROLL_FULL, output_kernel
 from dnamamba.kernels.triton_scan_plan import Sizes, multiprocessors
 from dnamamba.kernels.triton_scan_sparse import STAGES as SPARSE_STAGES
@@ -97,10 +97,17 @@ def walk_chunks(
     words, rows = _as_words(rows)
     (sxb, sx), (sdb, sd), (szb, sz), (sbb, sb) = _strides(x), _strides(dt), _strides(z), _strides(rows)
     block = 0 if dt_bias is None else size.sorted(T)
-    tiles = -(-size.D // block) * (block // size.BD) if block else size.tiles
+    tiles, order = size.tiles, None
+    if block:
+        blocks = -(-size.D // block)
+        tiles = blocks * (block // size.BD)
+        order = torch.empty(blocks * block, dtype=torch.int32, device=x.device)
+        order_kernel[(blocks,)](
+            A, dt_bias, order, D=size.D, N=size.N, NP=size.NP, SORTED=block, SOFTPLUS=dt_softplus, num_warps=1
+        )  # fmt: skip
     limit = {"maxnreg": REGISTERS_SORTED} if block and _has_ptx(x) else {}
     chunk_kernel[(tiles * size.B * walked,)](
-        x, dt, z, rows, A, dt_bias, reset_bytes, states, times,
+        x, dt, z, rows, A, dt_bias, reset_bytes, states, times, order,
         size.L, T, chunks, int(adjoint and not outermost), walked, multiprocessors(x.device), sxb, sdb, szb, sbb,
         SX=sx, SD=sd, SZ=sz, SB=sb, D=size.D, N=size.N, NP=size.NP, NG=size.groups(T, adjoint, block > 0), BD=size.BD,
         BLOCK=plan.BLOCK, U=CHUNK_UNROLL, WORDS=words, PREFETCH=_has_ptx(x), SOFTPLUS=dt_softplus, ADJOINT=adjoint,

@@ -1,11 +1,11 @@
 """What lets chunks of the sequence run side by side: the state every chunk hands to the next, forward and backward.
 
-Two kernels. `chunk_kernel` finds what one chunk adds to the state at its far end, starting from nothing, and how much
-time passes in it. `carry_kernel` walks the few chunks in order: carried = exp(A * time) * carried + added. The backward
-needs the same with time reversed, for gamma[t] = exp(A * dt[t]) * (gradient of the state after step t).
+`chunk_kernel` finds what one chunk adds to the state at its far end, starting from nothing, and how much time passes in
+it. `carry_kernel` walks the few chunks in order: carried = exp(A * time) * carried + added. The backward needs the same
+with time reversed, for gamma[t] = exp(A * dt[t]) * (gradient of the state after step t).
 
 A tile stops when its slowest channel has forgotten. Where it may (SORTED), a tile is therefore made of channels that
-forget about equally fast, out of a block of SORTED neighbours.
+forget about equally fast, out of a block of SORTED neighbours, which `order_kernel` has put in order.
 """
 # mypy: ignore-errors
 # ruff: noqa: RUF005, SIM108
@@ -32,15 +32,6 @@ NOTHING_LEFT = tl.constexpr(-25.0)  # log2: a part decayed to 2^-25 is half of t
 
 
 @triton.jit
-def _any_left(A_even, A_odd, time, on, on_odd, EVEN: tl.constexpr):
-    """Whether a state of this group still remembers what happened `time` ago."""
-    even, odd = A_even * time[None, :], A_odd * time[None, :]
-    if not EVEN:
-        even, odd = tl.where(on, even, float("-inf")), tl.where(on_odd, odd, float("-inf"))
-    return tl.max(tl.maximum(even, odd)) > NOTHING_LEFT
-
-
-@triton.jit
 def _side_by_side(machine, PARTS: tl.constexpr):
     """Which unit this program belongs to, and which of the unit's PARTS programs it is.
 
@@ -56,11 +47,15 @@ def _side_by_side(machine, PARTS: tl.constexpr):
 
 
 @triton.jit
-def _by_speed(
-    A_ptr, bias_ptr, first, part, D: tl.constexpr, N: tl.constexpr, NP: tl.constexpr, BD: tl.constexpr,
-    SORTED: tl.constexpr, SOFTPLUS: tl.constexpr,
+def order_kernel(
+    A_ptr, bias_ptr, order_ptr,
+    D: tl.constexpr, N: tl.constexpr, NP: tl.constexpr, SORTED: tl.constexpr, SOFTPLUS: tl.constexpr,
 ):  # fmt: skip
-    """The channels, of SORTED ones from `first` on, that make tile `part` of them: slowest first, past D last."""
+    """The channels of each block of SORTED, slowest first, past D last. Grid: blocks.
+
+    A kernel of its own: in front of the walk, its instructions cost the compiler two minutes more.
+    """
+    first = tl.program_id(0) * SORTED
     i = tl.arange(0, SORTED)
     n = tl.arange(0, NP)
     d = first + i
@@ -72,17 +67,15 @@ def _by_speed(
     # A float's bits, in the order of the floats (a NaN has a place too), with the channel in the lowest: no two alike.
     key = (tl.max(A, 0) * -step).to(tl.int32, bitcast=True)
     key = tl.where(d < D, key ^ (key >> 31 & 0x7FFFFFFF), 0x7FFFFFFF)
-    # A gather and no sum over a part of the order: it leaves each lane one channel, as the walk wants them.
-    tile = tl.gather(tl.sort(key & -SORTED | i), part * BD + tl.arange(0, BD), 0)
-    return first + (tile & SORTED - 1)
+    tl.store(order_ptr + d, first + (tl.sort(key & -SORTED | i) & SORTED - 1))
 
 
 @triton.jit(
     do_not_specialize=["L", "T", "n_chunks", "first_chunk", "n_walked", "machine"],
-    do_not_specialize_on_alignment=["A_ptr", "added_ptr"],
+    do_not_specialize_on_alignment=["A_ptr", "added_ptr", "order_ptr"],  # a wide load would give a lane four channels
 )
 def chunk_kernel(
-    x_ptr, dt_ptr, z_ptr, B_ptr, A_ptr, bias_ptr, reset_ptr, added_ptr, time_ptr,
+    x_ptr, dt_ptr, z_ptr, B_ptr, A_ptr, bias_ptr, reset_ptr, added_ptr, time_ptr, order_ptr,
     L, T, n_chunks, first_chunk, n_walked, machine, sxb, sdb, szb, sbb,
     SX: tl.constexpr, SD: tl.constexpr, SZ: tl.constexpr, SB: tl.constexpr,
     D: tl.constexpr, N: tl.constexpr, NP: tl.constexpr, NG: tl.constexpr, BD: tl.constexpr, BLOCK: tl.constexpr,
@@ -92,11 +85,11 @@ def chunk_kernel(
     """Walk a chunk away from the end where its sum is wanted, and stop once nothing further away can matter.
 
     Forward: from the last step to the first, weight dt * x, row B. ADJOINT: from the first step to the last, weight
-    dy = dout * silu(z) (x_ptr holds dout), row C (B_ptr holds it). The states stand in NG groups of NP / NG: the last
-    group, fastest in a fresh model, usually stops first, and the walk goes on without it. Of each batch row's n_chunks,
-    n_walked are walked, from first_chunk on: who wants only where chunks start needs no sum of the outermost one.
-    SORTED: channels of a block that is dealt out to its tiles by how fast they forget, BD times a power of two, or 0.
-    Every block then has all its tiles, and EVEN says that D is a multiple of it.
+    dy = dout * silu(z) (x_ptr holds dout), row C (B_ptr holds it). The states stand in NG groups of NP / NG: in a fresh
+    model the first is the slowest, and when all others have stopped, the walk goes on with it alone. Of each batch
+    row's n_chunks, n_walked are walked, from first_chunk on: who wants only where chunks start needs no sum of the
+    outermost one. SORTED: channels of a block that is dealt out to its tiles as `order_kernel` put them in order, BD
+    times a power of two, or 0. Every block then has all its tiles, and EVEN says that D is a multiple of it.
     """
     WIDTH: tl.constexpr = SORTED if SORTED else BD
     BLOCKS: tl.constexpr = (D + WIDTH - 1) // WIDTH
@@ -105,7 +98,7 @@ def chunk_kernel(
     if SORTED:
         unit, tile = _side_by_side(machine, SORTED // BD)
         corner = unit % BLOCKS * SORTED
-        d = _by_speed(A_ptr, bias_ptr, corner, tile, D, N, NP, BD, SORTED, SOFTPLUS)
+        d = tl.load(order_ptr + corner + tile * BD + tl.arange(0, BD))
     else:
         unit = tl.program_id(0)
         corner = unit % BLOCKS * BD
@@ -148,10 +141,9 @@ def chunk_kernel(
             zs = zs + (row(z_ptr, SZ, t, last, d, on_d, EVEN),)
         for g in tl.static_range(NG):
             Bs = Bs + (state_row(B_ptr, SB, t, last, g * HALF + m, N, WORDS is not None, EVEN),)
-    for top in tl.static_range(NG - 1, -1, -1):
-        on = (2 * (top * HALF + m) < N)[:, None] & on_d[None, :]
-        on_odd = (2 * (top * HALF + m) + 1 < N)[:, None] & on_d[None, :]
-        alive = _any_left(As[2 * top], As[2 * top + 1], time, on, on_odd, EVEN) & is_open
+    # Two loops, not one a group: the compiler's time grows with the cube of what stands here.
+    for end in tl.static_range(NG, 0, 1 - NG if NG > 1 else -1):
+        alive = is_open
         while (block < blocks) & alive:
             ahead = (block + 1) * BLOCK if ADJOINT else last - (block + 2) * BLOCK + 1
             prefetch(x_ptr + corner, SX, ahead, last, WIDTH, BLOCK, PREFETCH, PARTS)
@@ -170,7 +162,7 @@ def chunk_kernel(
                     if ADJOINT and z_ptr is not None:
                         next_zs = next_zs + (row(z_ptr, SZ, ahead, last, d, on_d, EVEN),)
                     for g in tl.static_range(NG):
-                        if g <= top:
+                        if g < end:
                             words = state_row(B_ptr, SB, ahead, last, g * HALF + m, N, WORDS is not None, EVEN)
                             next_Bs = next_Bs + (words,)
                         else:
@@ -194,7 +186,7 @@ def chunk_kernel(
                             is_open &= not is_reset
                     new = ()
                     for k in tl.static_range(2 * NG):
-                        if k // 2 <= top:
+                        if k // 2 < end:
                             part = unpack(Bs[u * NG + k // 2][k % 2], k % 2 == 1, WORDS)
                             part *= tl.exp2(As[k] * time[None, :]) * weight[None, :]
                             if reset_ptr is not None:
@@ -214,7 +206,13 @@ def chunk_kernel(
                             store(time_ptr + d, time, on_d, EVEN)
                 xs, dts, zs, Bs = next_xs, next_dts, next_zs, next_Bs
             block += 1
-            alive = _any_left(As[2 * top], As[2 * top + 1], time, on, on_odd, EVEN) & is_open
+            most = time[None, :] + float("-inf")  # log2 of what is left
+            for k in tl.static_range(2 if end > 1 else 0, 2 * end):
+                log2 = As[k] * time[None, :]
+                if not EVEN:
+                    log2 = tl.where((2 * (k // 2 * HALF + m) + k % 2 < N)[:, None] & on_d[None, :], log2, float("-inf"))
+                most = tl.maximum(most, log2)
+            alive = (tl.max(most) > NOTHING_LEFT) & is_open
     for k in tl.static_range(2 * NG):
         n = 2 * (k // 2 * HALF + m) + k % 2
         at_nd = item * (N * D) + n[:, None] * D + d[None, :]

@@ -120,7 +120,7 @@ class _NoKernel:
 
 @pytest.mark.parametrize("channels", [128, 256, 512, 1024])
 def test_extra_memory_is_at_most_a_quarter_of_the_inputs(channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("gradient_kernel", "sum_tiles_kernel", "chunk_kernel", "carry_kernel"):
+    for name in ("gradient_kernel", "sum_tiles_kernel", "order_kernel", "chunk_kernel", "carry_kernel"):
         monkeypatch.setattr(triton_scan, name, _NoKernel())
     asked: list[int] = []
     empty = torch.empty

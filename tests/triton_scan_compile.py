@@ -15,7 +15,7 @@ from triton.compiler import ASTSource
 from dnamamba.kernels.triton_scan import CARRY_UNROLL, REGISTERS_SORTED
 from dnamamba.kernels.triton_scan_backward import STAGES, gradient_kernel, sum_tiles_kernel
 from dnamamba.kernels.triton_scan_chunks import UNROLL as CHUNK_UNROLL
-from dnamamba.kernels.triton_scan_chunks import carry_kernel, chunk_kernel
+from dnamamba.kernels.triton_scan_chunks import carry_kernel, chunk_kernel, order_kernel
 from dnamamba.kernels.triton_scan_forward import UNROLL, output_kernel
 from dnamamba.kernels.triton_scan_plan import BLOCK
 from dnamamba.kernels.triton_scan_sparse import sparse_output_kernel
@@ -27,16 +27,22 @@ SIZES = {
     "BLOCK": BLOCK, "STAGES": STAGES, "NG": 4, "SORTED": 0, "WORDS": None, "SOFTPLUS": True, "EVEN": True, "SIZE": 1024,
 }  # fmt: skip
 CHUNK = {"U": CHUNK_UNROLL, "PREFETCH": True, "reset_ptr": None, "WORDS": tl.bfloat16, "SB": 32}
+UNSORTED = CHUNK | {"order_ptr": None}
 KERNELS: dict[str, tuple[Any, dict[str, Any]]] = {
     "output": (output_kernel, {"U": UNROLL, "WORDS": tl.bfloat16, "SB": 32, "SC": 32, "reset_ptr": None}),
     "output, resets, odd": (output_kernel, {"U": UNROLL, "EVEN": False}),
     "sparse output": (sparse_output_kernel, {"WORDS": tl.bfloat16, "SB": 32, "SC": 32, "reset_ptr": None}),
     "sparse output, resets, odd": (sparse_output_kernel, {"EVEN": False}),
-    "chunk": (chunk_kernel, CHUNK | {"ADJOINT": False, "z_ptr": None}),
-    "chunk, one group": (chunk_kernel, CHUNK | {"ADJOINT": False, "z_ptr": None, "NG": 1}),
+    "chunk": (chunk_kernel, UNSORTED | {"ADJOINT": False, "z_ptr": None}),
+    "chunk, one group": (chunk_kernel, UNSORTED | {"ADJOINT": False, "z_ptr": None, "NG": 1}),
     "chunk, sorted": (chunk_kernel, CHUNK | {"ADJOINT": False, "z_ptr": None, "SORTED": 128}),
-    "chunk, resets, odd": (chunk_kernel, {"U": CHUNK_UNROLL, "PREFETCH": True, "ADJOINT": True, "EVEN": False}),
-    "chunk, adjoint": (chunk_kernel, CHUNK | {"ADJOINT": True}),
+    "chunk, sorted, adjoint": (chunk_kernel, CHUNK | {"ADJOINT": True, "SORTED": 128}),
+    "order": (order_kernel, {"SORTED": 128}),
+    "chunk, resets, odd": (
+        chunk_kernel,
+        {"order_ptr": None, "U": CHUNK_UNROLL, "PREFETCH": True, "ADJOINT": True, "EVEN": False},
+    ),
+    "chunk, adjoint": (chunk_kernel, UNSORTED | {"ADJOINT": True}),
     "carry": (carry_kernel, {"U": CARRY_UNROLL, "ADJOINT": True, "cut_ptr": None}),
     "gradient": (gradient_kernel, {"WORDS": tl.bfloat16, "SB": 32, "SC": 32, "reset_ptr": None, "y_ptr": None}),
     "gradient, resets, odd": (gradient_kernel, {"EVEN": False}),
@@ -47,7 +53,7 @@ KERNELS: dict[str, tuple[Any, dict[str, Any]]] = {
 def pointer_type(name: str, words: bool) -> str:
     if name in ("reset_ptr", "cut_ptr"):
         return "*u8"
-    if name in ("B_ptr", "C_ptr") and words:
+    if name == "order_ptr" or (name in ("B_ptr", "C_ptr") and words):
         return "*i32"
     return "*bf16" if name in INPUTS else "*fp32"
 
