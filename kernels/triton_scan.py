@@ -15,6 +15,8 @@ from dnamamba.kernels.triton_scan_backward import STAGES, gradient_kernel, sum_t
 from dnamamba.kernels.triton_scan_chunks import UNROLL as CHUNK_UNROLL
 from dnamamba.kernels.triton_scan_chunks import carry_kernel, chunk_kernel
 from dnamamba.kernels.triton_scan_forward import REGISTERS_FULL, UNROLL, UNROLL_FULL, output_kernel
+from dnamamba.kernels.triton_scan_narrow import STAGES as NARROW_STAGES
+from dnamamba.kernels.triton_scan_narrow import narrow_output_kernel
 from dnamamba.kernels.triton_scan_plan import Sizes, multiprocessors
 from dnamamba.kernels.triton_scan_sparse import STAGES as SPARSE_STAGES
 from dnamamba.kernels.triton_scan_sparse import sparse_output_kernel
@@ -67,6 +69,15 @@ def _as_words(*rows: Tensor) -> tuple[Any, ...]:
     if not all(map(_packs, rows)) or len({t.dtype for t in rows}) > 1:
         return None, *rows
     return _WORDS[rows[0].dtype], *(t.view(torch.int32) for t in rows)
+
+
+def _row_words(size: Sizes, width: int, *rows: Tensor | None) -> tuple[Any, ...]:
+    """x, dt and z for narrow tiles: as words where a lane would copy 16 bits else, less than a copy can be."""
+    if width * 4 > 32 or size.D % width or size.L % plan.BLOCK:
+        return None, *rows
+    words, *viewed = _as_words(*(t for t in rows if t is not None))
+    views = iter(viewed)
+    return words, *(None if t is None else next(views) for t in rows)
 
 
 def _strides(t: Tensor | None) -> tuple[int, int]:
@@ -171,34 +182,47 @@ def scan_forward(
     size = Sizes.of(x, A)
     x, dt, z, B, C = _rows(x), _rows(dt), _rows(z), _rows(B), _rows(C)  # type: ignore[assignment]
     reset_bytes = None if reset is None else reset.contiguous().view(torch.uint8)
-    A_nd, start = _by_state(A.detach()), _by_state(initial_state)
+    start = _by_state(initial_state)
     machine = multiprocessors(x.device)
     T = walk.T if walk else chunk_length or plan.plan_forward(size, x.element_size(), machine)
     chunks = -(-size.L // T)
+    width = plan.narrow_tile(size, chunks, machine)[0]
+    A_nd = None if width and chunks == 1 else _by_state(A)
     start = _chunk_starts(
         size, T, x, dt, None, B, A_nd, dt_bias, reset, reset_bytes, start, dt_softplus, adjoint=False, walk=walk
     )
     y = torch.empty(size.B, size.L, size.D, dtype=x.dtype, device=x.device)
     final = torch.empty(size.B, size.D, size.N, dtype=torch.float32, device=x.device)
     borders = torch.empty(borders_shape(size.B, size.L, size.D, size.N), dtype=torch.float32, device=x.device)
-    (sxb, sx), (sdb, sd), (szb, sz) = _strides(x), _strides(dt), _strides(z)
     words, B, C = _as_words(B, C)
+    row_words = None
+    if width:
+        row_words, x, dt, z = _row_words(size, width, x, dt, z)
+    (sxb, sx), (sdb, sd), (szb, sz) = _strides(x), _strides(dt), _strides(z)
     (sbb, sb), (scb, sc) = _strides(B), _strides(C)
     programs = size.tiles * size.B * chunks
-    arguments = (
-        x, dt, z, B, C, A_nd, D, dt_bias, reset_bytes, start, y, borders, final,
-        size.L, T, chunks, sxb, sdb, szb, sbb, scb,
+    inputs = (x, dt, z, B, C)
+    rest = (
+        D, dt_bias, reset_bytes, start, y, borders, final, size.L, T, chunks, sxb, sdb, szb, sbb, scb,
     )  # fmt: skip
     constants = {
-        "SX": sx, "SD": sd, "SZ": sz, "SB": sb, "SC": sc, "D": size.D, "N": size.N, "NP": size.NP, "BD": size.BD,
-        "BLOCK": plan.BLOCK, "WORDS": words, "SOFTPLUS": dt_softplus, "EVEN": size.even, "num_warps": 1,
+        "SX": sx, "SD": sd, "SZ": sz, "SB": sb, "SC": sc, "D": size.D, "N": size.N, "NP": size.NP,
+        "BLOCK": plan.BLOCK, "WORDS": words, "SOFTPLUS": dt_softplus, "num_warps": 1,
     }  # fmt: skip
+    if width:
+        even = size.D % width == 0 and size.N == size.NP and size.L % plan.BLOCK == 0
+        narrow_output_kernel[(-(-size.D // width) * size.B * chunks,)](
+            *inputs, A.detach().float().contiguous(), *rest, **constants,
+            BD=width, ROW_WORDS=row_words, EVEN=even, STAGES=NARROW_STAGES,
+        )  # fmt: skip
+        return y, final, borders
+    constants |= {"BD": size.BD, "EVEN": size.even}
     if programs <= plan.SPARSE * machine:
-        sparse_output_kernel[(programs,)](*arguments, **constants, STAGES=SPARSE_STAGES)
+        sparse_output_kernel[(programs,)](*inputs, A_nd, *rest, **constants, STAGES=SPARSE_STAGES)
     else:
         queue = programs > 2 * machine * plan.FORWARD[0]
         limit = {"maxnreg": REGISTERS_FULL} if queue and _has_ptx(x) else {}
-        output_kernel[(programs,)](*arguments, **constants, U=UNROLL_FULL if queue else UNROLL, **limit)
+        output_kernel[(programs,)](*inputs, A_nd, *rest, **constants, U=UNROLL_FULL if queue else UNROLL, **limit)
     return y, final, borders
 
 

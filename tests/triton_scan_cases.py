@@ -215,6 +215,7 @@ SMALL = {
     "64 states": Case(L=5, D=9, N=64),
     "33 states, float16": Case(L=10, D=17, N=33, T=8, dtype=torch.float16),
     "bfloat16, strided": Case(B=2, L=16, D=32, T=8, dtype=torch.bfloat16, strided=True),
+    "bfloat16, even": Case(B=2, L=16, D=64, T=8, dtype=torch.bfloat16),
     "strided, odd": Case(B=2, L=10, D=9, N=3, strided=True),
     "tiny steps": Case(L=16, D=4, T=8, dt_raw=-13.8),
     "steps of 100": Case(L=16, D=4, T=8, dt_raw=100.0),
@@ -236,6 +237,7 @@ SORTED = {  # more channels than a tile has, in tiles of equally fast ones
 STOPPING = Case(L=48, D=32, N=64, T=24, slow_to_fast=True, fastest=200.0)
 IN_PLACE = ("plain", "resets", "bfloat16, strided")
 MANY = ("chunks", "resets", "no softplus", "33 states, float16", "bfloat16, strided")
+NARROW = ("resets", "33 states, float16", "bfloat16, even")
 WHOLE = ("a chunk that forgets", "fast and slow states")
 POISON = Case(B=2, L=24, D=4, N=4, T=8)  # a reset inside the middle chunk
 SPLIT = Case(L=20, D=4, N=4, T=8, reset=True)
@@ -244,6 +246,7 @@ SPLIT = Case(L=20, D=4, N=4, T=8, reset=True)
 def main() -> None:
     triton_scan_plan.BLOCK = 8  # a chunk is a multiple of it: several chunks in few, slowly interpreted steps
     triton_scan_plan.GROUPS = (((8, 1), (16, 2), (99, 4)),) * 2  # as short chunks would have it, and long ones
+    narrow, triton_scan_plan.NARROW = triton_scan_plan.NARROW, ()
     result: dict[str, Any] = {name: errors(case, "cpu") for name, case in SMALL.items()}
     result["nan"] = poison(POISON, "cpu", float("nan"))
     result["inf"] = poison(POISON, "cpu", float("inf"))
@@ -257,6 +260,11 @@ def main() -> None:
     result["sorted, stopped"] = stopped_channels(STOPPING, "cpu")
     triton_scan_plan.SPARSE = 0  # the output pass for many programs
     result |= {f"{name}, many programs": errors(SMALL[name], "cpu") for name in MANY}
+    triton_scan_plan.NARROW_CHUNKS = 99
+    for tile in narrow:
+        triton_scan_plan.NARROW = ((tile[0], 999, (1.0, 0.0)),)  # whatever else there is, is slower
+        triton_scan_plan.narrow_tile.cache_clear()
+        result |= {f"{name}, tiles of 1/{tile[0]}": errors(SMALL[name], "cpu") for name in NARROW}
     print(json.dumps(result))
 
 
