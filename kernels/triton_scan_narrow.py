@@ -1,6 +1,13 @@
-"""The scan's whole forward in one walk, in narrow tiles."""
+"""The output pass in narrow tiles, for few channels: one walk replaces chunks and the walk that finds their states.
+
+The walk of triton_scan_sparse.py with four steps a round: with tiles of 8 channels, what is a number a channel is then
+one number a lane. A thread holds four neighbouring states of one channel in 8 (of two in 16), which a load of A as the
+caller has it, [D, N], decides: all that meets it follows. 55 instructions a step of 8 channels, 93 of 16; the tile of
+32 channels in triton_scan_sparse.py has 168.
+"""
 # mypy: ignore-errors
 # ruff: noqa: SIM108
+# (kernels are Triton's language, not Python: no annotations, no starred tuples)
 
 import triton
 import triton.language as tl
@@ -38,7 +45,10 @@ def _together(v0, v1, v2, v3):
 
 
 @triton.jit
-def _state_rows(ptr, STRIDE: tl.constexpr, t, last, n, N: tl.constexpr, NP: tl.constexpr, WORDS: tl.constexpr, EVEN: tl.constexpr):
+def _state_rows(
+    ptr, STRIDE: tl.constexpr, t, last, n, N: tl.constexpr, NP: tl.constexpr, WORDS: tl.constexpr, EVEN: tl.constexpr,
+):  # fmt: skip
+    """As triton_scan_math.state_rows, of four steps."""
     if WORDS is None:
         values = rows(ptr, STRIDE, t, last, n, n < N, EVEN).to(tl.float32)
     else:
@@ -49,7 +59,10 @@ def _state_rows(ptr, STRIDE: tl.constexpr, t, last, n, N: tl.constexpr, NP: tl.c
 
 
 @triton.jit
-def _channel_rows(ptr, STRIDE: tl.constexpr, t, last, d, on_d, WORDS: tl.constexpr, EVEN: tl.constexpr, other: tl.constexpr = 0.0):
+def _channel_rows(
+    ptr, STRIDE: tl.constexpr, t, last, d, on_d, WORDS: tl.constexpr, EVEN: tl.constexpr, other: tl.constexpr = 0.0,
+):  # fmt: skip
+    """The rows of x, dt or z as float32. As words (EVEN only) each channel's lane copies the word its value is in."""
     if WORDS is None:
         values = rows(ptr, STRIDE, t, last, d, on_d, EVEN, other).to(tl.float32)
     else:
@@ -59,7 +72,14 @@ def _channel_rows(ptr, STRIDE: tl.constexpr, t, last, d, on_d, WORDS: tl.constex
     return values
 
 
-@triton.jit(do_not_specialize=["L", "T", "n_chunks"], do_not_specialize_on_alignment=["border_ptr", "start_ptr"])
+@triton.jit
+def _step(h, A, step, weight, B, reset_ptr, t, last, EVEN: tl.constexpr):
+    """The state after step `t`."""
+    old = start_over(h, reset_ptr, t, last, EVEN)
+    return tl.exp2(A * step[:, None]) * old + B[None, :] * weight[:, None]
+
+
+@triton.jit(do_not_specialize=["L", "T", "n_chunks"], do_not_specialize_on_alignment=["border_ptr"])
 def narrow_output_kernel(
     x_ptr, dt_ptr, z_ptr, B_ptr, C_ptr, A_ptr, D_ptr, bias_ptr, reset_ptr, start_ptr,
     y_ptr, border_ptr, final_ptr,
@@ -68,6 +88,7 @@ def narrow_output_kernel(
     D: tl.constexpr, N: tl.constexpr, NP: tl.constexpr, BD: tl.constexpr, BLOCK: tl.constexpr, STAGES: tl.constexpr,
     WORDS: tl.constexpr, ROW_WORDS: tl.constexpr, SOFTPLUS: tl.constexpr, EVEN: tl.constexpr,
 ):  # fmt: skip
+    """Arguments and grid as in triton_scan_forward.output_kernel, but A [D, N] and start [.., D, N]."""
     TILES: tl.constexpr = (D + BD - 1) // BD
     PAST_END: tl.constexpr = float("-inf") if SOFTPLUS else 0.0
     pid = tl.program_id(0)
@@ -87,7 +108,7 @@ def narrow_output_kernel(
     if start_ptr is None:
         h = zeros_as(A)
     else:
-        h = load(start_ptr + item.to(tl.int64) * (N * D) + nd, on, EVEN)
+        h = load(start_ptr + item.to(tl.int64) * (N * D) + dn, on, EVEN)
     first = chunk.to(tl.int64) * T
     x_ptr += b * sxb + first * SX
     dt_ptr += b * sdb + first * SD
@@ -119,18 +140,19 @@ def narrow_output_kernel(
         next_C = _state_rows(C_ptr, SC, t, last, n, N, NP, WORDS, EVEN)
         t = zero + i + steps
         step = time_step(dt + bias, (t <= last)[:, None], SOFTPLUS, EVEN)
+        # Joined and split: so the compiler moves them to the states' layout, not what they are made of.
         step, weight = tl.split(tl.join(step, step * x))
         s0, s1, s2, s3 = _each(step)
         w0, w1, w2, w3 = _each(weight)
         B0, B1, B2, B3 = _each(B)
         C0, C1, C2, C3 = _each(C)
-        h = tl.exp2(A * s0[:, None]) * start_over(h, reset_ptr, zero + i, last, EVEN) + B0[None, :] * w0[:, None]
+        h = _step(h, A, s0, w0, B0, reset_ptr, zero + i, last, EVEN)
         y0 = tl.sum(h * C0[None, :], axis=1)
-        h = tl.exp2(A * s1[:, None]) * start_over(h, reset_ptr, zero + i + 1, last, EVEN) + B1[None, :] * w1[:, None]
+        h = _step(h, A, s1, w1, B1, reset_ptr, zero + i + 1, last, EVEN)
         y1 = tl.sum(h * C1[None, :], axis=1)
-        h = tl.exp2(A * s2[:, None]) * start_over(h, reset_ptr, zero + i + 2, last, EVEN) + B2[None, :] * w2[:, None]
+        h = _step(h, A, s2, w2, B2, reset_ptr, zero + i + 2, last, EVEN)
         y2 = tl.sum(h * C2[None, :], axis=1)
-        h = tl.exp2(A * s3[:, None]) * start_over(h, reset_ptr, zero + i + 3, last, EVEN) + B3[None, :] * w3[:, None]
+        h = _step(h, A, s3, w3, B3, reset_ptr, zero + i + 3, last, EVEN)
         y3 = tl.sum(h * C3[None, :], axis=1)
         y = _together(y0, y1, y2, y3) + skip * x
         if z_ptr is not None:

@@ -105,7 +105,7 @@ def _walk_clocks(size: Sizes, T: int, pieces: int, machine: int) -> float:
     steps = T // pieces
     most, share = WALKED[not size.sorted(steps)]
     walked = min(steps, most) + share * max(steps - most, 0)
-    programs = size.B * size.tiles * (-(-size.L // steps) - 1)
+    programs = size.B * size.tiles * (-(-size.L // T) - 1) * pieces
     return (walked + START) * _clocks(programs, machine, *WALK)
 
 

@@ -114,6 +114,14 @@ def errors(case: Case, device: str, seed: int = 0) -> dict[str, float]:
     return result | {f"d{name}": error(grads[name], grads64[name]) for name in NAMES if grads[name] is not None}
 
 
+def forward_errors(case: Case, device: str) -> dict[str, float]:
+    """Relative error of y and the final state against float64."""
+    t = case.inputs(device)
+    y, final, _ = triton_scan.scan_forward(*(t[name] for name in NAMES), t["reset"], case.softplus, chunk_length=case.T)
+    y64, final64, _ = run_reference(case, t, torch.zeros_like(y), None)
+    return {"y": error(y, y64), "final_state": error(final, final64)}
+
+
 def poison(case: Case, device: str, value: float) -> dict[str, bool]:
     """A NaN or infinity in x stays in its channel and batch row, and behind a reset."""
     t = case.inputs(device)
@@ -172,7 +180,7 @@ def stopped_channels(case: Case, device: str) -> dict[str, int]:
     for name, block in (("neighbours", 0), ("equally fast", keep)):
         triton_scan_plan.SORTED = block
         given = (t["x"], t["dt"], None, t["B"], A, t["dt_bias"], None, case.softplus, False)
-        times = triton_scan.walk_chunks(size, case.T, *given, outermost=True)[1]
+        times = triton_scan.walk_chunks(size, case.T, *given)[1]
         found[name] = int((times < 0.99 * whole).sum())
     triton_scan_plan.SORTED = keep
     return found
@@ -215,7 +223,7 @@ SMALL = {
     "64 states": Case(L=5, D=9, N=64),
     "33 states, float16": Case(L=10, D=17, N=33, T=8, dtype=torch.float16),
     "bfloat16, strided": Case(B=2, L=16, D=32, T=8, dtype=torch.bfloat16, strided=True),
-    "bfloat16, even": Case(B=2, L=16, D=64, T=8, dtype=torch.bfloat16),
+    "bfloat16, even": Case(L=16, D=32, T=8, dtype=torch.bfloat16),
     "strided, odd": Case(B=2, L=10, D=9, N=3, strided=True),
     "tiny steps": Case(L=16, D=4, T=8, dt_raw=-13.8),
     "steps of 100": Case(L=16, D=4, T=8, dt_raw=100.0),
@@ -264,7 +272,7 @@ def main() -> None:
     for tile in narrow:
         triton_scan_plan.NARROW = ((tile[0], 999, (1.0, 0.0)),)  # whatever else there is, is slower
         triton_scan_plan.narrow_tile.cache_clear()
-        result |= {f"{name}, tiles of 1/{tile[0]}": errors(SMALL[name], "cpu") for name in NARROW}
+        result |= {f"{name}, tiles of 1/{tile[0]}": forward_errors(SMALL[name], "cpu") for name in NARROW}
     print(json.dumps(result))
 
 
