@@ -11,15 +11,25 @@ import triton.language as tl
 from torch import Tensor
 
 from dnamamba.kernels import triton_scan_plan as plan
-from dnamamba.kernels.triton_scan_backward import STAGES, gradient_kernel, sum_tiles_kernel
+from dnamamba.kernels.triton_scan_backward import (
+    STAGES,
+    SUMMED,
+    gradient_kernel,
+    sum_rows_kernel,
+    sum_tiles_kernel,
+)
 from dnamamba.kernels.triton_scan_chunks import UNROLL as CHUNK_UNROLL
 from dnamamba.kernels.triton_scan_chunks import carry_kernel, chunk_kernel, order_kernel
 from dnamamba.kernels.triton_scan_forward import REGISTERS_FULL, UNROLL, UNROLL_FULL, output_kernel
+from dnamamba.kernels.triton_scan_narrow import STAGES as NARROW_STAGES
+from dnamamba.kernels.triton_scan_narrow import narrow_output_kernel
 from dnamamba.kernels.triton_scan_plan import Sizes, multiprocessors
 from dnamamba.kernels.triton_scan_sparse import STAGES as SPARSE_STAGES
 from dnamamba.kernels.triton_scan_sparse import sparse_output_kernel
 
 CARRY_UNROLL = 8
+SUM_SIZE = 512  # values of a program that adds up the tiles' dB and dC: small, as each of its loads waits for the last
+SUM_WIDTH = 32  # channels of a program that adds up what each batch row and chunk has for dA, dD and dbias
 REGISTERS_SORTED = 128  # what the loops of a walk need; for the sort alone ptxas takes 168
 _WORDS = {torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
 
@@ -69,6 +79,15 @@ def _as_words(*rows: Tensor) -> tuple[Any, ...]:
     return _WORDS[rows[0].dtype], *(t.view(torch.int32) for t in rows)
 
 
+def _row_words(size: Sizes, width: int, *rows: Tensor | None) -> tuple[Any, ...]:
+    """x, dt and z for narrow tiles: as words where a lane would copy 16 bits else, less than a copy can be."""
+    if width * 4 > 32 or size.D % width or size.L % plan.BLOCK:
+        return None, *rows
+    words, *viewed = _as_words(*(t for t in rows if t is not None))
+    views = iter(viewed)
+    return words, *(None if t is None else next(views) for t in rows)
+
+
 def _strides(t: Tensor | None) -> tuple[int, int]:
     return (0, 0) if t is None else (t.stride(0), t.stride(1))
 
@@ -83,15 +102,15 @@ def _cuts(reset: Tensor | None, T: int) -> Tensor | None:
 
 def walk_chunks(
     size: Sizes, T: int, x: Tensor, dt: Tensor, z: Tensor | None, rows: Tensor, A: Tensor | None,
-    dt_bias: Tensor | None, reset_bytes: Tensor | None, dt_softplus: bool, adjoint: bool, *, outermost: bool,
+    dt_bias: Tensor | None, reset_bytes: Tensor | None, dt_softplus: bool, adjoint: bool, *, unneeded: int = 0,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """What each chunk of T steps adds to the state, [B, chunks, N, D], and its time, [B, chunks, D]; float32.
 
     Args:
-        outermost: also the chunk that is walked last, which no other chunk starts from.
+        unneeded: so many chunks, the last ones (adjoint: the first), are not walked: nothing starts from them.
     """
     chunks = -(-size.L // T)
-    walked = chunks if outermost else chunks - 1
+    walked = chunks - unneeded
     states = torch.empty(size.B, chunks, size.N, size.D, dtype=torch.float32, device=x.device)
     times = torch.empty(size.B, chunks, size.D, dtype=torch.float32, device=x.device)
     words, rows = _as_words(rows)
@@ -108,7 +127,7 @@ def walk_chunks(
     limit = {"maxnreg": REGISTERS_SORTED} if block and _has_ptx(x) else {}
     chunk_kernel[(tiles * size.B * walked,)](
         x, dt, z, rows, A, dt_bias, reset_bytes, states, times, order,
-        size.L, T, chunks, int(adjoint and not outermost), walked, multiprocessors(x.device), sxb, sdb, szb, sbb,
+        size.L, T, chunks, unneeded if adjoint else 0, walked, multiprocessors(x.device), sxb, sdb, szb, sbb,
         SX=sx, SD=sd, SZ=sz, SB=sb, D=size.D, N=size.N, NP=size.NP, NG=size.groups(T, adjoint, block > 0), BD=size.BD,
         BLOCK=plan.BLOCK, U=CHUNK_UNROLL, WORDS=words, PREFETCH=_has_ptx(x), SOFTPLUS=dt_softplus, ADJOINT=adjoint,
         SORTED=block, EVEN=size.even and size.D % (block or 1) == 0, num_warps=1, **limit,
@@ -149,8 +168,9 @@ def _chunk_starts(
         return carry_states(size, walk.added, walk.times, _cuts(reset, T), A, start, adjoint)
     pieces = plan.pick_pieces(size, T, multiprocessors(x.device))
     steps = T // pieces
+    outermost = pieces if adjoint else -(-(size.L % T or T) // steps)
     added, times = walk_chunks(
-        size, steps, x, dt, z, rows, A, dt_bias, reset_bytes, dt_softplus, adjoint, outermost=False
+        size, steps, x, dt, z, rows, A, dt_bias, reset_bytes, dt_softplus, adjoint, unneeded=outermost
     )  # fmt: skip
     return carry_states(size, added, times, _cuts(reset, steps), A, start, adjoint, pieces=pieces)
 
@@ -178,34 +198,51 @@ def scan_forward(
     size = Sizes.of(x, A)
     x, dt, z, B, C = _rows(x), _rows(dt), _rows(z), _rows(B), _rows(C)  # type: ignore[assignment]
     reset_bytes = None if reset is None else reset.contiguous().view(torch.uint8)
-    A_nd, start = _by_state(A.detach()), _by_state(initial_state)
     machine = multiprocessors(x.device)
     T = walk.T if walk else chunk_length or plan.plan_forward(size, x.element_size(), machine)
     chunks = -(-size.L // T)
-    start = _chunk_starts(
-        size, T, x, dt, None, B, A_nd, dt_bias, reset, reset_bytes, start, dt_softplus, adjoint=False, walk=walk
-    )
+    width = plan.narrow_tile(size, chunks, machine)[0]
+    A_nd = start = None
+    if not width or chunks > 1:
+        A_nd = _by_state(A)
+        start = _chunk_starts(
+            size, T, x, dt, None, B, A_nd, dt_bias, reset, reset_bytes, _by_state(initial_state), dt_softplus,
+            adjoint=False, walk=walk,
+        )  # fmt: skip
     y = torch.empty(size.B, size.L, size.D, dtype=x.dtype, device=x.device)
     final = torch.empty(size.B, size.D, size.N, dtype=torch.float32, device=x.device)
     borders = torch.empty(borders_shape(size.B, size.L, size.D, size.N), dtype=torch.float32, device=x.device)
-    (sxb, sx), (sdb, sd), (szb, sz) = _strides(x), _strides(dt), _strides(z)
     words, B, C = _as_words(B, C)
+    row_words = None
+    if width:
+        row_words, x, dt, z = _row_words(size, width, x, dt, z)
+    (sxb, sx), (sdb, sd), (szb, sz) = _strides(x), _strides(dt), _strides(z)
     (sbb, sb), (scb, sc) = _strides(B), _strides(C)
     programs = size.tiles * size.B * chunks
-    arguments = (
-        x, dt, z, B, C, A_nd, D, dt_bias, reset_bytes, start, y, borders, final,
-        size.L, T, chunks, sxb, sdb, szb, sbb, scb,
-    )  # fmt: skip
+    inputs, skips = (x, dt, z, B, C), (D, dt_bias, reset_bytes)
+    rest = (y, borders, final, size.L, T, chunks, sxb, sdb, szb, sbb, scb)
     constants = {
-        "SX": sx, "SD": sd, "SZ": sz, "SB": sb, "SC": sc, "D": size.D, "N": size.N, "NP": size.NP, "BD": size.BD,
-        "BLOCK": plan.BLOCK, "WORDS": words, "SOFTPLUS": dt_softplus, "EVEN": size.even, "num_warps": 1,
+        "SX": sx, "SD": sd, "SZ": sz, "SB": sb, "SC": sc, "D": size.D, "N": size.N, "NP": size.NP,
+        "BLOCK": plan.BLOCK, "WORDS": words, "SOFTPLUS": dt_softplus, "num_warps": 1,
     }  # fmt: skip
+    if width:
+        # Narrow tiles read A and the first states as the caller has them: in one walk nothing is launched before it.
+        start = initial_state if start is None else start.transpose(-1, -2)
+        start = None if start is None else start.detach().float().contiguous()
+        even = size.D % width == 0 and size.N == size.NP and size.L % plan.BLOCK == 0
+        narrow_output_kernel[(-(-size.D // width) * size.B * chunks,)](
+            *inputs, A.detach().float().contiguous(), *skips, start, *rest, **constants,
+            BD=width, ROW_WORDS=row_words, EVEN=even, STAGES=NARROW_STAGES,
+        )  # fmt: skip
+        return y, final, borders
+    constants |= {"BD": size.BD, "EVEN": size.even}
     if programs <= plan.SPARSE * machine:
-        sparse_output_kernel[(programs,)](*arguments, **constants, STAGES=SPARSE_STAGES)
+        sparse_output_kernel[(programs,)](*inputs, A_nd, *skips, start, *rest, **constants, STAGES=SPARSE_STAGES)
     else:
         queue = programs > 2 * machine * plan.FORWARD[0]
         limit = {"maxnreg": REGISTERS_FULL} if queue and _has_ptx(x) else {}
-        output_kernel[(programs,)](*arguments, **constants, U=UNROLL_FULL if queue else UNROLL, **limit)
+        constants |= {"U": UNROLL_FULL if queue else UNROLL} | limit
+        output_kernel[(programs,)](*inputs, A_nd, *skips, start, *rest, **constants)
     return y, final, borders
 
 
@@ -228,7 +265,6 @@ def scan_backward(
         The gradients of x, dt, A, B, C, D, z, dt_bias and initial_state, each in its tensor's dtype, None for None.
     """
     size = Sizes.of(x, A)
-    given = (x, dt, A, B, C, D, z, dt_bias, initial_state)
     x, dt, z, B, C, dy = _rows(x), _rows(dt), _rows(z), _rows(B), _rows(C), _rows(dy)  # type: ignore[assignment]
     reset_bytes = None if reset is None else reset.contiguous().view(torch.uint8)
     A_nd = _by_state(A)
@@ -266,7 +302,6 @@ def scan_backward(
     (sxb, sx), (sdb, sd), (szb, sz) = _strides(x), _strides(dt), _strides(z)
     (sbb, sb), (scb, sc), (sgb, sg) = _strides(B), _strides(C), _strides(dy)
     (odxb, odx), (oddb, odd), (odzb, odz) = _strides(dx), _strides(ddt), _strides(dz)
-    sum_size = 1024
     for first in range(0, rows, at_once):
         last = min(first + at_once, rows)
         gradient_kernel[(min(programs, (last - first) * size.tiles),)](
@@ -276,14 +311,17 @@ def scan_backward(
             SX=sx, SD=sd, SZ=sz, SB=sb, SC=sc, SG=sg, ODX=odx, ODD=odd, ODZ=odz, D=size.D, N=size.N, NP=size.NP,
             BD=size.BD, BLOCK=plan.BLOCK, STAGES=STAGES, WORDS=words, SOFTPLUS=dt_softplus, EVEN=size.even, num_warps=1,
         )  # fmt: skip
-        sum_tiles_kernel[((last - first) * -(-T * 2 * size.N // sum_size),)](
-            partial, dB, dC, size.L, T, chunks, first, last, size.tiles, N=size.N, SIZE=sum_size,
+        sum_tiles_kernel[((last - first) * -(-T * 2 * size.N // SUM_SIZE),)](
+            partial, dB, dC, size.L, T, chunks, first, last, size.tiles, N=size.N, SIZE=SUM_SIZE,
         )  # fmt: skip
     del partial, scratch  # the sums below take memory of their own
-    grads = (
-        dx, ddt, dA.sum(0).t().contiguous(), dB, dC, dD.sum(0), dz, dbias.sum(0),
-        None if dstart is None else dstart.transpose(1, 2).contiguous(),
-    )  # fmt: skip
-    return tuple(
-        None if like is None or grad is None else grad.to(like.dtype) for grad, like in zip(grads, given, strict=True)
+    sum_A, sum_D, sum_bias = (
+        None if t is None else torch.empty(t.shape, dtype=t.dtype, device=t.device) for t in (A, D, dt_bias)
     )
+    sum_rows_kernel[((size.N + 2) * -(-size.D // SUM_WIDTH),)](
+        dA, dD, dbias, sum_A, sum_D, sum_bias, rows,
+        D=size.D, N=size.N, BD=SUM_WIDTH, SUMMED=SUMMED, num_warps=8,
+    )  # fmt: skip
+    if initial_state is not None and dstart is not None:
+        dstart = dstart.transpose(1, 2).to(initial_state.dtype).contiguous()
+    return dx, ddt, sum_A, dB, dC, sum_D, dz, sum_bias, dstart

@@ -34,6 +34,7 @@ from dnamamba.kernels.triton_scan_math import (
 )
 
 STAGES = 4
+SUMMED = 128  # rows (batch, chunk) whose sums over time are on their way at a time, for 32 channels
 
 
 @triton.jit(do_not_specialize=["L", "T", "n_chunks", "first_row", "last_row"])
@@ -222,3 +223,39 @@ def sum_tiles_kernel(
     out = ((row // n_chunks) * L + t) * N + k % N
     tl.store(dB_ptr + out, total.to(dB_ptr.dtype.element_ty), mask=on & (k < N))
     tl.store(dC_ptr + out, total.to(dC_ptr.dtype.element_ty), mask=on & (k >= N))
+
+
+@triton.jit
+def _sum_rows(ptr, STRIDE: tl.constexpr, d, on_d, n_rows, SUMMED: tl.constexpr):
+    """The sum over rows, STRIDE apart, of float32 values at `d`; its order follows from the number of rows alone."""
+    row = tl.arange(0, SUMMED)
+    total = tl.zeros([SUMMED, d.shape[0]], tl.float32)
+    for first in range(0, n_rows, SUMMED):
+        at = (first + row).to(tl.int64)[:, None] * STRIDE + d[None, :]
+        total += tl.load(ptr + at, mask=on_d[None, :] & (first + row < n_rows)[:, None], other=0.0)
+    return tl.sum(total, axis=0)
+
+
+@triton.jit(do_not_specialize=["n_rows"])
+def sum_rows_kernel(
+    dA_ptr, dD_ptr, dbias_ptr, sum_A_ptr, sum_D_ptr, sum_bias_ptr, n_rows,
+    D: tl.constexpr, N: tl.constexpr, BD: tl.constexpr, SUMMED: tl.constexpr,
+):  # fmt: skip
+    """Add up the rows' dA [row, N, D], dD and dbias [row, D]. Grid: tiles of channels x (N states, D, bias).
+
+    One launch: each of these sums is over in the time of a launch or two.
+    """
+    TILES: tl.constexpr = (D + BD - 1) // BD
+    d = (tl.program_id(0) % TILES) * BD + tl.arange(0, BD)
+    on_d = d < D
+    which = tl.program_id(0) // TILES
+    if which < N:
+        total = _sum_rows(dA_ptr + which * D, N * D, d, on_d, n_rows, SUMMED)
+        tl.store(sum_A_ptr + d * N + which, total.to(sum_A_ptr.dtype.element_ty), mask=on_d)
+    elif which == N:
+        if sum_D_ptr is not None:
+            total = _sum_rows(dD_ptr, D, d, on_d, n_rows, SUMMED)
+            tl.store(sum_D_ptr + d, total.to(sum_D_ptr.dtype.element_ty), mask=on_d)
+    elif sum_bias_ptr is not None:
+        total = _sum_rows(dbias_ptr, D, d, on_d, n_rows, SUMMED)
+        tl.store(sum_bias_ptr + d, total.to(sum_bias_ptr.dtype.element_ty), mask=on_d)

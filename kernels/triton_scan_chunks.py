@@ -88,7 +88,7 @@ def chunk_kernel(
     dy = dout * silu(z) (x_ptr holds dout), row C (B_ptr holds it). The states stand in NG groups of NP / NG: in a fresh
     model the first is the slowest, and when all others have stopped, the walk goes on with it alone. Of each batch
     row's n_chunks, n_walked are walked, from first_chunk on: who wants only where chunks start needs no sum of the
-    outermost one. SORTED: channels of a block that is dealt out to its tiles as `order_kernel` put them in order, BD
+    outermost ones. SORTED: channels of a block that is dealt out to its tiles as `order_kernel` put them in order, BD
     times a power of two, or 0. Every block then has all its tiles, and EVEN says that D is a multiple of it.
     """
     WIDTH: tl.constexpr = SORTED if SORTED else BD
@@ -229,6 +229,7 @@ def carry_kernel(
     """Turn what each piece adds into the state that each chunk of K pieces receives. `cut` marks pieces with a reset.
 
     A mark of its own: no sum of dt can say "decay 0", and 0 times a NaN would leak. With K = 1 both may be one tensor.
+    What the outermost chunk's pieces add is nobody's start: nothing past its first piece (adjoint: last) is read.
     """
     TILES: tl.constexpr = (D + BD - 1) // BD
     pid = tl.program_id(0)
@@ -243,10 +244,11 @@ def carry_kernel(
         carried = tl.zeros([NP, BD], tl.float32)
     else:
         carried = load(start_ptr + b * (N * D) + nd, on, EVEN)
-    for first in range(0, n_pieces, U):
+    needed = n_pieces - K + 1 if ADJOINT else (n_chunks - 1) * K + 1
+    for first in range(0, needed, U):
         added, times, cuts = (), (), ()
         for u in tl.static_range(U):
-            live = first + u < n_pieces
+            live = first + u < needed
             item = b * n_pieces + (n_pieces - 1 - first - u if ADJOINT else first + u)
             added = added + (tl.load(added_ptr + item * (N * D) + nd, mask=on & live, other=0.0),)
             times = times + (tl.load(time_ptr + item * D + d, mask=on_d & live, other=0.0),)
@@ -254,7 +256,7 @@ def carry_kernel(
                 cuts = cuts + (tl.load(cut_ptr + item, mask=live, other=0),)
         for u in tl.static_range(U):
             piece = n_pieces - 1 - first - u if ADJOINT else first + u
-            entered = (piece >= 0) & (piece < n_pieces)  # and the chunk's first, or its last that there is
+            entered = first + u < needed  # and the chunk's first, or its last that there is
             entered &= ((piece % K == K - 1) | (piece == n_pieces - 1)) if ADJOINT else piece % K == 0
             chunk = b * n_chunks + piece // K
             tl.store(enters_ptr + chunk * (N * D) + nd, carried, mask=on & entered)

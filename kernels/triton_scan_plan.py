@@ -25,6 +25,10 @@ SORTED_GROUPS = 4
 # What a walk goes through with the step sizes of a fresh model, sorted and not: so many steps, and a share of the rest.
 WALKED = ((512, 0.3), (2048, 0.55))
 SPARSE = 9  # programs a multiprocessor up to which the output pass for few of them is faster
+# The output pass in narrow tiles: a tile's share of the wide one's channels, programs a multiprocessor, clocks as in
+# FORWARD. Predicted from its instructions (55 and 93 a step), not measured yet.
+NARROW: tuple[tuple[int, int, tuple[float, float]], ...] = ((4, 20, (80.0, 10.0)), (2, 16, (130.0, 18.0)))
+NARROW_CHUNKS = 1  # a sequence, up to which tiles may be narrow
 FLOAT32 = 256  # steps of a chunk at most, in float32: slow states drift in a walk, not from chunk to chunk
 LONG = 2**19  # steps from which extra memory is held to a quarter of 16-bit x, dt, z and y
 
@@ -84,12 +88,24 @@ class Sizes(NamedTuple):
         return block if block > self.BD and T >= SORTED_FROM else 0
 
 
+@cache
+def narrow_tile(size: Sizes, chunks: int, machine: int) -> tuple[int, float]:
+    """Channels of the output pass's tile, 0 where the wide one is faster, and clocks of a step of all programs."""
+    best = 0, _clocks(size.B * size.tiles * chunks, machine, FORWARD[0], FORWARD[2])
+    for share, warps, step in NARROW if chunks <= NARROW_CHUNKS else ():
+        width = size.BD // share
+        programs = size.B * -(-size.D // width) * chunks
+        if programs <= machine * warps:  # where programs queue, the wide tile's few instructions count
+            best = min(best, (width, _clocks(programs, machine, warps, step)), key=lambda choice: choice[1])
+    return best
+
+
 def _walk_clocks(size: Sizes, T: int, pieces: int, machine: int) -> float:
     """How long finding the states takes for chunks of T steps, each walked in so many pieces."""
     steps = T // pieces
     most, share = WALKED[not size.sorted(steps)]
     walked = min(steps, most) + share * max(steps - most, 0)
-    programs = size.B * size.tiles * (-(-size.L // steps) - 1)
+    programs = size.B * size.tiles * (-(-size.L // T) - 1) * pieces
     return (walked + START) * _clocks(programs, machine, *WALK)
 
 
@@ -106,6 +122,7 @@ def pick_pieces(size: Sizes, T: int, machine: int) -> int:
 @cache
 def pick_chunk_length(
     size: Sizes, machine: int, warps: int, waves: int, one_pass: tuple[float, float], longest: float = float("inf"),
+    narrow: bool = False,
 ) -> int:  # fmt: skip
     """Steps a chunk that promise the shortest run: few enough for full waves, many enough to fill the machine.
 
@@ -115,13 +132,16 @@ def pick_chunk_length(
         waves: of programs, at most, where the length is cut.
         one_pass: clocks of a step, (alone, for each program on the same multiprocessor).
         longest: steps a chunk at most, for memory.
+        narrow: the pass may also run in narrow tiles.
     """
     rows = size.B * size.tiles
     blocks = -(-size.L // BLOCK)
 
     def cost(T: int) -> float:
         walk = 0.0 if T >= size.L else _walk_clocks(size, T, pick_pieces(size, T, machine), machine)
-        return (T + START) * _clocks(rows * -(-size.L // T), machine, warps, one_pass) + walk
+        chunks = -(-size.L // T)
+        step = narrow_tile(size, chunks, machine)[1] if narrow else _clocks(rows * chunks, machine, warps, one_pass)
+        return (T + START) * step + walk
 
     # Shorter chunks would spend their time on carrying states.
     most = min(waves * machine * warps // rows, blocks // min(SHORTEST, blocks))
@@ -130,9 +150,10 @@ def pick_chunk_length(
     return min(sorted(fitting, reverse=True), key=cost)
 
 
-def plan_forward(size: Sizes, element_size: int, machine: int) -> int:
-    """Steps a chunk of the forward."""
-    return pick_chunk_length(size, machine, *FORWARD, longest=FLOAT32 if element_size == 4 else float("inf"))
+def plan_forward(size: Sizes, element_size: int, machine: int, *, narrow: bool = True) -> int:
+    """Steps a chunk of the forward; not `narrow` where finding the chunks' states matters more than the output pass."""
+    longest = FLOAT32 if element_size == 4 else float("inf")
+    return pick_chunk_length(size, machine, *FORWARD, longest=longest, narrow=narrow)
 
 
 @cache

@@ -27,11 +27,9 @@ def scan_summary(
     if adjoint:
         T = chunk_length or plan.plan_backward(size, x.element_size(), machine)[2]
     else:
-        T = chunk_length or plan.plan_forward(size, x.element_size(), machine)
+        T = chunk_length or plan.plan_forward(size, x.element_size(), machine, narrow=False)
     chunks = -(-size.L // T)
-    states, times = triton_scan.walk_chunks(
-        size, T, x, dt, z, B, A_nd, dt_bias, reset_bytes, dt_softplus, adjoint, outermost=True
-    )
+    states, times = triton_scan.walk_chunks(size, T, x, dt, z, B, A_nd, dt_bias, reset_bytes, dt_softplus, adjoint)
     last = 0 if adjoint else chunks - 1  # the chunk that is walked last
     added, walk = states[:, last], None
     if chunks > 1:

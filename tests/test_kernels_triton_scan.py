@@ -1,12 +1,13 @@
 """The Triton scan without a GPU: interpreted against float64 at small odd sizes, and compiled for sm_80 and sm_90."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from triton_process import run_json
-from triton_scan_cases import IN_PLACE, MANY, SMALL, SORTED, WHOLE, Case, Result, run_reference
+from triton_scan_cases import IN_PLACE, MANY, NARROW, SMALL, SORTED, WHOLE, Case, Result, run_reference
 
 from dnamamba.kernels import triton_scan
 from dnamamba.kernels.triton_scan import borders_shape
@@ -30,10 +31,17 @@ def compiled() -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     "name",
-    [*SMALL, *SORTED, *(f"{name}, many programs" for name in MANY), *(f"{name}, walked whole" for name in WHOLE)],
+    [
+        *SMALL,
+        *SORTED,
+        *(f"{name}, many programs" for name in MANY),
+        *(f"{name}, walked whole" for name in WHOLE),
+        *(f"{name}, tiles of 1/{share}" for name in NARROW for share in (4, 2)),
+    ],
 )
 def test_matches_float64(name: str, interpreted: dict[str, Any]) -> None:
-    dtype = (SMALL | SORTED)[name.removesuffix(", many programs").removesuffix(", walked whole")].dtype
+    case = re.sub(", (many programs|walked whole|tiles of 1/.)$", "", name)
+    dtype = (SMALL | SORTED)[case].dtype
     for output, error in interpreted[name].items():
         limit = (FORWARD_TOLERANCE if output in ("y", "final_state") else GRADIENT_TOLERANCE)[dtype]
         assert error < limit, f"{output}: relative error {error:.1e}"
@@ -64,7 +72,7 @@ def test_gradients_in_place_are_those_apart(name: str, interpreted: dict[str, An
 
 def test_compiles_for_ampere_and_hopper(compiled: dict[str, Any]) -> None:
     assert {name.rsplit(" ", 1)[1] for name in compiled} == {"sm_80", "sm_90"}
-    for name in ("output", "chunk", "chunk, one group", "chunk, sorted", "chunk, adjoint", "gradient"):
+    for name in ("output", "chunk", "chunk, one group", "chunk, sorted", "chunk, adjoint", "gradient", "narrow output"):
         assert compiled[f"{name} sm_90"]["stack"] == 0, f"{name} spills registers"
 
 
@@ -120,7 +128,14 @@ class _NoKernel:
 
 @pytest.mark.parametrize("channels", [128, 256, 512, 1024])
 def test_extra_memory_is_at_most_a_quarter_of_the_inputs(channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("gradient_kernel", "sum_tiles_kernel", "order_kernel", "chunk_kernel", "carry_kernel"):
+    for name in (
+        "gradient_kernel",
+        "sum_tiles_kernel",
+        "sum_rows_kernel",
+        "order_kernel",
+        "chunk_kernel",
+        "carry_kernel",
+    ):
         monkeypatch.setattr(triton_scan, name, _NoKernel())
     asked: list[int] = []
     empty = torch.empty

@@ -114,6 +114,14 @@ def errors(case: Case, device: str, seed: int = 0) -> dict[str, float]:
     return result | {f"d{name}": error(grads[name], grads64[name]) for name in NAMES if grads[name] is not None}
 
 
+def forward_errors(case: Case, device: str) -> dict[str, float]:
+    """Relative error of y and the final state against float64."""
+    t = case.inputs(device)
+    y, final, _ = triton_scan.scan_forward(*(t[name] for name in NAMES), t["reset"], case.softplus, chunk_length=case.T)
+    y64, final64, _ = run_reference(case, t, torch.zeros_like(y), None)
+    return {"y": error(y, y64), "final_state": error(final, final64)}
+
+
 def poison(case: Case, device: str, value: float) -> dict[str, bool]:
     """A NaN or infinity in x stays in its channel and batch row, and behind a reset."""
     t = case.inputs(device)
@@ -172,7 +180,7 @@ def stopped_channels(case: Case, device: str) -> dict[str, int]:
     for name, block in (("neighbours", 0), ("equally fast", keep)):
         triton_scan_plan.SORTED = block
         given = (t["x"], t["dt"], None, t["B"], A, t["dt_bias"], None, case.softplus, False)
-        times = triton_scan.walk_chunks(size, case.T, *given, outermost=True)[1]
+        times = triton_scan.walk_chunks(size, case.T, *given)[1]
         found[name] = int((times < 0.99 * whole).sum())
     triton_scan_plan.SORTED = keep
     return found
@@ -215,6 +223,7 @@ SMALL = {
     "64 states": Case(L=5, D=9, N=64),
     "33 states, float16": Case(L=10, D=17, N=33, T=8, dtype=torch.float16),
     "bfloat16, strided": Case(B=2, L=16, D=32, T=8, dtype=torch.bfloat16, strided=True),
+    "bfloat16, even": Case(L=16, D=32, T=8, dtype=torch.bfloat16),
     "strided, odd": Case(B=2, L=10, D=9, N=3, strided=True),
     "tiny steps": Case(L=16, D=4, T=8, dt_raw=-13.8),
     "steps of 100": Case(L=16, D=4, T=8, dt_raw=100.0),
@@ -236,6 +245,7 @@ SORTED = {  # more channels than a tile has, in tiles of equally fast ones
 STOPPING = Case(L=48, D=32, N=64, T=24, slow_to_fast=True, fastest=200.0)
 IN_PLACE = ("plain", "resets", "bfloat16, strided")
 MANY = ("chunks", "resets", "no softplus", "33 states, float16", "bfloat16, strided")
+NARROW = ("resets", "33 states, float16", "bfloat16, even")
 WHOLE = ("a chunk that forgets", "fast and slow states")
 POISON = Case(B=2, L=24, D=4, N=4, T=8)  # a reset inside the middle chunk
 SPLIT = Case(L=20, D=4, N=4, T=8, reset=True)
@@ -244,6 +254,7 @@ SPLIT = Case(L=20, D=4, N=4, T=8, reset=True)
 def main() -> None:
     triton_scan_plan.BLOCK = 8  # a chunk is a multiple of it: several chunks in few, slowly interpreted steps
     triton_scan_plan.GROUPS = (((8, 1), (16, 2), (99, 4)),) * 2  # as short chunks would have it, and long ones
+    narrow, triton_scan_plan.NARROW = triton_scan_plan.NARROW, ()
     result: dict[str, Any] = {name: errors(case, "cpu") for name, case in SMALL.items()}
     result["nan"] = poison(POISON, "cpu", float("nan"))
     result["inf"] = poison(POISON, "cpu", float("inf"))
@@ -257,6 +268,11 @@ def main() -> None:
     result["sorted, stopped"] = stopped_channels(STOPPING, "cpu")
     triton_scan_plan.SPARSE = 0  # the output pass for many programs
     result |= {f"{name}, many programs": errors(SMALL[name], "cpu") for name in MANY}
+    triton_scan_plan.NARROW_CHUNKS = 99
+    for tile in narrow:
+        triton_scan_plan.NARROW = ((tile[0], 999, (1.0, 0.0)),)  # whatever else there is, is slower
+        triton_scan_plan.narrow_tile.cache_clear()
+        result |= {f"{name}, tiles of 1/{tile[0]}": forward_errors(SMALL[name], "cpu") for name in NARROW}
     print(json.dumps(result))
 
 

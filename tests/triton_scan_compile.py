@@ -13,10 +13,12 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from dnamamba.kernels.triton_scan import CARRY_UNROLL, REGISTERS_SORTED
-from dnamamba.kernels.triton_scan_backward import STAGES, gradient_kernel, sum_tiles_kernel
+from dnamamba.kernels.triton_scan_backward import STAGES, SUMMED, gradient_kernel, sum_rows_kernel, sum_tiles_kernel
 from dnamamba.kernels.triton_scan_chunks import UNROLL as CHUNK_UNROLL
 from dnamamba.kernels.triton_scan_chunks import carry_kernel, chunk_kernel, order_kernel
 from dnamamba.kernels.triton_scan_forward import UNROLL, output_kernel
+from dnamamba.kernels.triton_scan_narrow import STAGES as NARROW_STAGES
+from dnamamba.kernels.triton_scan_narrow import narrow_output_kernel
 from dnamamba.kernels.triton_scan_plan import BLOCK
 from dnamamba.kernels.triton_scan_sparse import sparse_output_kernel
 
@@ -25,7 +27,9 @@ SIZES = {
     "SX": 1024, "SZ": 1024, "SD": 512, "SG": 512, "SB": 64, "SC": 64, "ODX": 512, "ODD": 512, "ODZ": 512,
     "D": 512, "N": 16, "NP": 16, "BD": 32,
     "BLOCK": BLOCK, "STAGES": STAGES, "NG": 4, "SORTED": 0, "WORDS": None, "SOFTPLUS": True, "EVEN": True, "SIZE": 1024,
+    "SUMMED": SUMMED // 8, "ROW_WORDS": None,
 }  # fmt: skip
+NARROW = {"STAGES": NARROW_STAGES, "WORDS": tl.bfloat16, "SB": 32, "SC": 32, "reset_ptr": None}
 CHUNK = {"U": CHUNK_UNROLL, "PREFETCH": True, "reset_ptr": None, "WORDS": tl.bfloat16, "SB": 32}
 UNSORTED = CHUNK | {"order_ptr": None}
 KERNELS: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -33,6 +37,9 @@ KERNELS: dict[str, tuple[Any, dict[str, Any]]] = {
     "output, resets, odd": (output_kernel, {"U": UNROLL, "EVEN": False}),
     "sparse output": (sparse_output_kernel, {"WORDS": tl.bfloat16, "SB": 32, "SC": 32, "reset_ptr": None}),
     "sparse output, resets, odd": (sparse_output_kernel, {"EVEN": False}),
+    "narrow output": (narrow_output_kernel, NARROW | {"BD": 16}),
+    "narrow output, words": (narrow_output_kernel, NARROW | {"BD": 8, "ROW_WORDS": tl.bfloat16}),
+    "narrow output, resets, odd": (narrow_output_kernel, {"STAGES": NARROW_STAGES, "BD": 8, "EVEN": False}),
     "chunk": (chunk_kernel, UNSORTED | {"ADJOINT": False, "z_ptr": None}),
     "chunk, one group": (chunk_kernel, UNSORTED | {"ADJOINT": False, "z_ptr": None, "NG": 1}),
     "chunk, sorted": (chunk_kernel, CHUNK | {"ADJOINT": False, "z_ptr": None, "SORTED": 128}),
@@ -47,13 +54,18 @@ KERNELS: dict[str, tuple[Any, dict[str, Any]]] = {
     "gradient": (gradient_kernel, {"WORDS": tl.bfloat16, "SB": 32, "SC": 32, "reset_ptr": None, "y_ptr": None}),
     "gradient, resets, odd": (gradient_kernel, {"EVEN": False}),
     "sum tiles": (sum_tiles_kernel, {}),
+    "sum rows": (sum_rows_kernel, {}),
 }
 
 
-def pointer_type(name: str, words: bool) -> str:
+def pointer_type(name: str, words: bool, row_words: bool) -> str:
     if name in ("reset_ptr", "cut_ptr"):
         return "*u8"
-    if name == "order_ptr" or (name in ("B_ptr", "C_ptr") and words):
+    if (
+        name == "order_ptr"
+        or (name in ("B_ptr", "C_ptr") and words)
+        or (name in ("x_ptr", "dt_ptr", "z_ptr") and row_words)
+    ):
         return "*i32"
     return "*bf16" if name in INPUTS else "*fp32"
 
@@ -61,7 +73,7 @@ def pointer_type(name: str, words: bool) -> str:
 def compile_for(fn: Any, given: dict[str, Any], arch: int) -> dict[str, int]:
     """Registers and bytes of spilled stack of one kernel."""
     constants = {n: v for n, v in (SIZES | given).items() if n in fn.arg_names}
-    words = constants.get("WORDS") is not None
+    words, row_words = (constants.get(name) is not None for name in ("WORDS", "ROW_WORDS"))
     hidden = fn.do_not_specialize_on_alignment or ()
     signature: dict[str, str] = {}
     attributes: dict[tuple[int, ...], list[list[Any]]] = {}
@@ -69,7 +81,7 @@ def compile_for(fn: Any, given: dict[str, Any], arch: int) -> dict[str, int]:
         if name in constants:
             signature[name] = "constexpr"
             continue
-        signature[name] = pointer_type(name, words) if name.endswith("_ptr") else "i32"
+        signature[name] = pointer_type(name, words, row_words) if name.endswith("_ptr") else "i32"
         if (name.endswith("_ptr") and name not in hidden) or re.fullmatch("(s[xdzbcg]|od[xdz])b", name):
             attributes[(i,)] = [["tt.divisibility", 16]]
     where = {(fn.arg_names.index(n),): v for n, v in constants.items()}
