@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -16,7 +15,7 @@ from torch import Tensor
 from dnamamba.convert.configs import ALPHABET_KEY, Style, foreign_config, read_foreign_config, style_of
 from dnamamba.convert.vocabulary import in_dna_order, parse_tokens
 from dnamamba.errors import InputError
-from dnamamba.files import sync
+from dnamamba.files import folder_beside, sync
 from dnamamba.letters import vocabulary_of
 from dnamamba.model import MambaLM, ModelConfig
 from dnamamba.model.config import ALPHABET_SIZE
@@ -108,10 +107,7 @@ def write_foreign(model: MambaLM, path: Path, style: Style) -> None:
     """
     config = {**foreign_config(model.config, style), ALPHABET_KEY: model.config.alphabet}
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.parent / f".{path.name}.writing-{os.getpid()}"
-    aside.mkdir()
-    try:
+    with folder_beside(path) as aside:
         if style == "huggingface":
             renamed = {name.replace(OURS, THEIRS): tensor for name, tensor in weights.items()}
             safetensors.torch.save_file(renamed, aside / SAFE, {"format": "pt"})
@@ -121,9 +117,7 @@ def write_foreign(model: MambaLM, path: Path, style: Style) -> None:
         for file in aside.iterdir():
             sync(file)
         os.rename(aside, path)
-        sync(path.parent)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    sync(path.parent)
 
 
 def _read_config(path: Path) -> Any:
