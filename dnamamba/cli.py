@@ -10,6 +10,7 @@ import click
 
 from dnamamba import __version__
 from dnamamba.errors import InputError, InputWarning
+from dnamamba.interrupts import signal_of, sigterm_heard
 
 # Each command is a module of dnamamba/commands that loads when it is used; the line is what `dnamamba --help` shows.
 COMMANDS = {
@@ -76,7 +77,8 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     warnings.showwarning = _show_warning
     try:
-        code = cli(prog_name="dnamamba", standalone_mode=False)  # what click would say itself hides what a user can do
+        with sigterm_heard():
+            code = cli(prog_name="dnamamba", standalone_mode=False)  # click's own words hide what a user can do
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -84,8 +86,9 @@ def main() -> None:
         print(f"dnamamba: error: {error}", file=sys.stderr)
         sys.exit(1)
     except (click.Abort, KeyboardInterrupt) as error:  # the former from the latter, whose words say how to go on
-        print("; ".join(filter(None, ("dnamamba: interrupted", str(error.__cause__ or error)))), file=sys.stderr)
-        sys.exit(130)
+        stop = error.__cause__ or error
+        print("; ".join(filter(None, ("dnamamba: interrupted", str(stop)))), file=sys.stderr)
+        sys.exit(128 + signal_of(stop))  # as a shell says it
     except BrokenPipeError:  # `dnamamba ... | head`: the reader has gone, nothing failed
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:

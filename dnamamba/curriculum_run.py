@@ -108,7 +108,10 @@ def train(
             callbacks.insert(1, TrainingProgress(config.curriculum))
         loggers = make_loggers(config.run.loggers, out) if processes.is_first else []
         trainer = _trainer(loggers, processes, callbacks)
-        trainer.fit(module, loader)
+        try:
+            trainer.fit(module, loader)
+        except SystemExit as ended:  # which Lightning makes of a KeyboardInterrupt, without a word
+            raise ended.__context__ or ended from None
         module.model = processes.whole_model(module.model)
     if saver.stopped_by is not None and module.status.step < total:
         raise InputError(

@@ -1,5 +1,6 @@
 """The console script itself: exit codes, and what is said when a command is interrupted or misspelt."""
 
+import signal
 import sys
 
 import pytest
@@ -26,6 +27,14 @@ def test_an_interrupt_is_one_line_and_says_how_to_go_on(words, monkeypatch, caps
     said = capsys.readouterr()
     assert said.err.strip() == "dnamamba: interrupted" + (f"; {words}" if words else "")
     assert "Aborted" not in said.err + said.out
+
+
+def test_sigterm_is_heard_as_an_interrupt(monkeypatch, capsys):
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(doctor, "callback", lambda: signal.raise_signal(signal.SIGTERM))
+    assert _main(monkeypatch, "doctor") == 143
+    assert capsys.readouterr().err.strip() == "dnamamba: interrupted"
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 @pytest.mark.parametrize(
