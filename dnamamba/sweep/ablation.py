@@ -7,6 +7,7 @@ from pathlib import Path
 from dnamamba.config import parse_size
 from dnamamba.errors import InputError
 from dnamamba.pictures import pyplot, save_picture
+from dnamamba.sweep.bits import between, digits
 from dnamamba.sweep.plan import Plan, common_overrides, make_plan
 from dnamamba.sweep.results import RunResult
 from dnamamba.sweep.runs_report import Findings
@@ -77,8 +78,8 @@ def find_ablation(results: Sequence[RunResult], figures: Path) -> Findings:
         sure = "" if one.difference.low > 0 or one.difference.high < 0 else ", within the interval"
         worse = "worse" if one.difference.bits > 0 else "better"
         said.append(
-            f"{one.name} is {abs(one.difference.bits):.4f} bits a base {worse} than {first.name} "
-            f"({one.difference.low:+.4f} to {one.difference.high:+.4f}){sure}; "
+            f"{one.name} is {digits(abs(one.difference.bits))} bits a base {worse} than {first.name} "
+            f"({between(one.difference)}){sure}; "
             f"{one.figures['parameters']:,} parameters."
         )
     caption = f"Bits a base above {first.name}, paired, with 95% intervals."
