@@ -9,7 +9,7 @@ from typing import TextIO
 import click
 
 from dnamamba import __version__
-from dnamamba.errors import InputError, InputWarning
+from dnamamba.errors import InputError, InputWarning, UsageError
 from dnamamba.interrupts import signal_of, sigterm_heard
 
 # Each command is a module of dnamamba/commands that loads when it is used; the line is what `dnamamba --help` shows.
@@ -72,7 +72,7 @@ def _show_warning(
 
 
 def main() -> None:
-    """Run the command line; an error the user can act on is one line on stderr and exit code 1."""
+    """Run the command line; an error the user can act on is one line on stderr."""
     # torch's idle threads would spin against the threads of the compiled scan. Read when torch is first imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     warnings.showwarning = _show_warning
@@ -84,7 +84,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except InputError as error:
         print(f"dnamamba: error: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, UsageError) else 1)
     except (click.Abort, KeyboardInterrupt) as error:  # the former from the latter, whose words say how to go on
         stop = error.__cause__ or error
         print("; ".join(filter(None, ("dnamamba: interrupted", str(stop)))), file=sys.stderr)

@@ -15,7 +15,7 @@ from dnamamba.config import format_size, from_dict, read_json, read_yaml, to_dic
 from dnamamba.corpus import Corpus, open_corpus
 from dnamamba.curriculum_run import PLAN_FILE, resume_command, train
 from dnamamba.device import choose_device
-from dnamamba.errors import InputError
+from dnamamba.errors import InputError, UsageError
 from dnamamba.evaluate import table
 from dnamamba.files import write_whole
 from dnamamba.held_out import served_contexts
@@ -40,7 +40,7 @@ def pretrain_command(
     """`dnamamba pretrain`: run and return the text it prints."""
     if resume:
         if out is None:
-            raise InputError("--resume: say which run with --out RUN")
+            raise UsageError("--resume: say which run with --out RUN")
         if not (out / CONFIG_FILE).exists():
             raise InputError(f"{out}: holds no {CONFIG_FILE}, so there is no run to resume")
         config = from_dict(PretrainConfig, read_yaml(out / CONFIG_FILE))

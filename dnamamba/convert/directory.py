@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dnamamba.convert.configs import ALPHABET_KEY, Style, foreign_config, read_foreign_config, style_of
 from dnamamba.convert.vocabulary import in_dna_order, parse_tokens
-from dnamamba.errors import InputError
+from dnamamba.errors import InputError, UsageError
 from dnamamba.files import folder_beside, sync
 from dnamamba.letters import vocabulary_of
 from dnamamba.model import MambaLM, ModelConfig
@@ -91,7 +91,7 @@ def read_foreign(
             "A=..,C=..,G=..,T=..,N=..,^=.., or --alphabet dna or bytes where they stand in our order"
         )
     if alphabet not in ALPHABET_SIZE:
-        raise InputError(f"--alphabet: want one of {', '.join(ALPHABET_SIZE)}, got {alphabet!r}")
+        raise UsageError(f"--alphabet: want one of {', '.join(ALPHABET_SIZE)}, got {alphabet!r}")
     try:
         config = ModelConfig(**shape, vocab_size=len(weights[OURS]), alphabet=alphabet)
     except InputError as error:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dnamamba.config import parse_size
-from dnamamba.errors import InputError
+from dnamamba.errors import UsageError
 from dnamamba.pictures import pyplot, save_picture
 from dnamamba.sweep.bits import between, digits
 from dnamamba.sweep.plan import Plan, common_overrides, make_plan
@@ -36,12 +36,12 @@ def parse_variants(texts: Sequence[str]) -> dict[str, list[str]]:
         try:
             name, *overrides = shlex.split(text) or [""]
         except ValueError as error:
-            raise InputError(f"--variant {text!r}: {error}") from None
+            raise UsageError(f"--variant {text!r}: {error}") from None
         odd = next((word for word in overrides if "=" not in word), name if "=" in name or not name else None)
         if odd is not None:
-            raise InputError(f"--variant {text!r}: want a name and then key.path=value, got {odd!r}")
+            raise UsageError(f"--variant {text!r}: want a name and then key.path=value, got {odd!r}")
         if name in found:
-            raise InputError(f"--variant {text!r}: there is a run {name!r} already")
+            raise UsageError(f"--variant {text!r}: there is a run {name!r} already")
         found[name] = overrides
     return found
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dnamamba.config import parse_size
-from dnamamba.errors import InputError
+from dnamamba.errors import UsageError
 from dnamamba.evaluate import compare
 from dnamamba.model import ModelConfig
 from dnamamba.model.parameters import count_parameters
@@ -34,7 +34,7 @@ def parse_sizes(text: str) -> dict[str, tuple[int, int]]:
     for word in (word.strip() for word in text.split(",") if word.strip()):
         match = re.fullmatch(r"(\d+)x(\d+)", word)
         if word not in published.SIZES and match is None:
-            raise InputError(
+            raise UsageError(
                 f"--sizes: want some of {', '.join(published.SIZES)}, or WIDTHxBLOCKS such as 48x6; got {word!r}"
             )
         sizes[word] = (int(match[1]), int(match[2])) if match else published.SIZES[word]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dnamamba.config import format_size, parse_size
-from dnamamba.errors import InputError
+from dnamamba.errors import InputError, UsageError
 from dnamamba.html_report import Table
 from dnamamba.pictures import pyplot, save_picture
 from dnamamba.pretrain_config import read_config
@@ -37,7 +37,7 @@ def context_plan(
     contexts = parse_contexts(contexts_text) if contexts_text.strip() else ()
     sizes = [context for context in contexts if context is not None]
     if not sizes or len(sizes) < len(contexts):
-        raise InputError(
+        raise UsageError(
             "sweep context --train: want --contexts such as 1k,4k,16k; a run has a context of so many bases"
         )
     base, overrides = base or BASE, [*common_overrides(tokens, None), *overrides]
