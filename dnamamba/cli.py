@@ -9,7 +9,8 @@ from typing import TextIO
 import click
 
 from dnamamba import __version__
-from dnamamba.errors import InputError, InputWarning
+from dnamamba.errors import InputError, InputWarning, UsageError
+from dnamamba.interrupts import signal_of, sigterm_heard
 
 # Each command is a module of dnamamba/commands that loads when it is used; the line is what `dnamamba --help` shows.
 COMMANDS = {
@@ -71,21 +72,23 @@ def _show_warning(
 
 
 def main() -> None:
-    """Run the command line; an error the user can act on is one line on stderr and exit code 1."""
+    """Run the command line; an error the user can act on is one line on stderr."""
     # torch's idle threads would spin against the threads of the compiled scan. Read when torch is first imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     warnings.showwarning = _show_warning
     try:
-        code = cli(prog_name="dnamamba", standalone_mode=False)  # what click would say itself hides what a user can do
+        with sigterm_heard():
+            code = cli(prog_name="dnamamba", standalone_mode=False)  # click's own words hide what a user can do
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except InputError as error:
         print(f"dnamamba: error: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, UsageError) else 1)
     except (click.Abort, KeyboardInterrupt) as error:  # the former from the latter, whose words say how to go on
-        print("; ".join(filter(None, ("dnamamba: interrupted", str(error.__cause__ or error)))), file=sys.stderr)
-        sys.exit(130)
+        stop = error.__cause__ or error
+        print("; ".join(filter(None, ("dnamamba: interrupted", str(stop)))), file=sys.stderr)
+        sys.exit(128 + signal_of(stop))  # as a shell says it
     except BrokenPipeError:  # `dnamamba ... | head`: the reader has gone, nothing failed
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 
 import yaml
 
-from dnamamba.errors import InputError
+from dnamamba.errors import InputError, UsageError, usage
 
 T = TypeVar("T")
 
@@ -26,17 +26,18 @@ def parse_size(text: str | int, key: str = "size") -> int:
 
     Args:
         text: 4096, "4096", "4_096", "1k" (2**10), "16k" (2**14), "1M" (2**20) or "2^20".
-        key: what the error message calls it.
+        key: what the error message calls it: the key of a file, or "--option" of the command line.
 
     Raises:
-        InputError: anything else, or a negative number.
+        InputError: anything else, or a negative number; of an option a UsageError.
     """
     power = re.fullmatch(r"2(?:\^|\*\*)(\d{1,2})", str(text).strip())
     if power:
         return 1 << int(power[1])
     match = re.fullmatch(r"(\d[\d_,]*)([kKmMgG]?)", str(text).strip())
     if match is None or isinstance(text, bool):
-        raise InputError(f"{key}: want a size such as 4096, 16k (= 2^14) or 1M (= 2^20), got {text!r}")
+        kind = UsageError if key.startswith("--") else InputError
+        raise kind(f"{key}: want a size such as 4096, 16k (= 2^14) or 1M (= 2^20), got {text!r}")
     return int(re.sub("[_,]", "", match[1])) << _SIZE_SUFFIX[match[2].lower()]
 
 
@@ -154,6 +155,44 @@ def from_dict(cls: type[T], data: Mapping[str, Any], where: str = "") -> T:
         if required and name not in values:
             raise InputError(f"{prefix}{name}: missing; it has no default")
     return cls(**values)
+
+
+def read_config_file(cls: type[T], file: Path, overrides: Sequence[str]) -> T:
+    """Build a dataclass from a YAML file, laid over its base, under `key.path=value` texts.
+
+    Raises:
+        InputError: what the file says will not do.
+        UsageError: what only the overrides say.
+    """
+    data = read_based(file)
+    with usage():
+        changed = with_overrides(data, overrides)
+    return from_layers(cls, data, changed, file)
+
+
+def from_layers(
+    cls: type[T], below: Mapping[str, Any], above: Mapping[str, Any], file: Path | None, where: str = ""
+) -> T:
+    """Build a dataclass from a file's data that were changed by what the command line says.
+
+    Args:
+        cls, where: as of from_dict.
+        below: what the file says alone.
+        above: the same under what the command line says.
+        file: for messages.
+
+    Raises:
+        InputError: what the file says will not do.
+        UsageError: it would do without what the command line says.
+    """
+    try:
+        return from_dict(cls, above, where)
+    except InputError as error:
+        try:
+            from_dict(cls, below, where)
+        except InputError:
+            raise InputError(f"{file}: {error}") from None
+        raise UsageError(str(error)) from None
 
 
 def to_dict(config: Any) -> Any:

@@ -29,7 +29,7 @@ from dnamamba.pipelines.alphabet import ALPHABETS
 from dnamamba.pretrain_config import PretrainConfig
 from dnamamba.progress import TrainingProgress
 from dnamamba.saver import Saver
-from dnamamba.trained_with import RECORD, trained_with
+from dnamamba.trained_with import CURVE, RECORD, check_curve, curve_of, trained_with
 from dnamamba.training import Pretraining
 from dnamamba.validation import Validation, validation_steps
 
@@ -79,6 +79,7 @@ def train(
             "memory_plan": plan_to_json(plan),
             "data_ranks": processes.data_size,
             RECORD: trained_with(config),
+            CURVE: curve_of(config),
         }
         tensors = at.checkpoint_tensors()
         if not processes.is_first:
@@ -102,13 +103,18 @@ def train(
         corpus, config.contexts, config.evaluation, steps, checkpoint.best if checkpoint else None
     )  # fmt: skip
     if module.start_step < total and not validation.gains_no_more(module.start_step):
+        if checkpoint:
+            check_curve(config, checkpoint)
         loader = ReadAhead(training_loader(data, start_step=module.start_step, workers=config.run.workers), device)
         callbacks: list[pl.Callback] = [validation, saver]
         if processes.is_first:
             callbacks.insert(1, TrainingProgress(config.curriculum))
         loggers = make_loggers(config.run.loggers, out) if processes.is_first else []
         trainer = _trainer(loggers, processes, callbacks)
-        trainer.fit(module, loader)
+        try:
+            trainer.fit(module, loader)
+        except SystemExit as ended:  # which Lightning makes of a KeyboardInterrupt, without a word
+            raise ended.__context__ or ended from None
         module.model = processes.whole_model(module.model)
     if saver.stopped_by is not None and module.status.step < total:
         raise InputError(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dnamamba.config import format_size, parse_size
 from dnamamba.corpus import Corpus, build_corpus
 from dnamamba.device import autocast_dtype, choose_device
-from dnamamba.errors import InputError
+from dnamamba.errors import InputError, UsageError
 from dnamamba.held_out import TargetBlock, evaluation_batches, evaluation_targets
 from dnamamba.markov import fit_markov
 from dnamamba.model import MambaLM
@@ -187,17 +187,17 @@ def evaluate_command(
     as_json: bool,
 ) -> str:
     """`dnamamba evaluate`: the text it prints."""
+    contexts = sorted({parse_size(text, "--context") for text in contexts_text.split(",") if text})
+    if contexts and contexts[0] < 2:
+        raise UsageError(f"--context: want 2 bases or more, got {contexts[0]}")
+    most = parse_size(targets, "--targets")
+    if most < 1:
+        raise UsageError(f"--targets: want 1 or more, got {most}")
     device = choose_device("auto")
     model = load(path, device=device)
     extra = read_record(path).extra
     corpus = open_held_out(stores, extra, part, path)
-    contexts = sorted({parse_size(text, "--context") for text in contexts_text.split(",") if text})
     contexts = contexts or sorted(extra.get("contexts") or [2**10])
-    if contexts[0] < 2:
-        raise InputError(f"--context: want 2 bases or more, got {contexts[0]}")
-    most = parse_size(targets, "--targets")
-    if most < 1:
-        raise InputError(f"--targets: want 1 or more, got {most}")
     used = "test" if part == "all" else part
     blocks = choose_targets(corpus, contexts, model, used, most, seed)
     masked = soft_masked(corpus, blocks)

@@ -1,6 +1,7 @@
 """Files that are there whole or not at all, and outlast a power cut."""
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,9 +23,12 @@ def sync(path: Path) -> None:
 def write_whole(path: Path, text: str) -> None:
     """Write a text file that is never there in part."""
     aside = path.with_name(f".{path.name}.writing")
-    aside.write_text(text, encoding="utf-8")
-    sync(aside)
-    aside.replace(path)
+    try:
+        aside.write_text(text, encoding="utf-8")
+        sync(aside)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def check_output(out: str | os.PathLike[str], inputs: Sequence[str | os.PathLike[str]] = ()) -> None:
@@ -64,7 +68,27 @@ def beside(path: Path, end: str = "") -> Path:
         raise InputError(f"{path}: is no ordinary file, which is what appears whole; - is standard output")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise InputError(f"{path}: its folder cannot be written to")
-    return path.with_name(f".{path.name}.writing-{os.getpid()}{end}")
+    return _hidden(path, end)
+
+
+def _hidden(path: Path, end: str = "") -> Path:
+    return path.parent / f".{path.name}.writing-{os.getpid()}{end}"
+
+
+@contextmanager
+def folder_beside(path: Path) -> Iterator[Path]:
+    """A folder to write into until it, or what is in it, is whole and renamed; what is left at the end is removed.
+
+    It stands as `beside` says, and the parents of `path` are made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = _hidden(path)
+    shutil.rmtree(aside, ignore_errors=True)  # of a process of the same number that was killed
+    try:
+        aside.mkdir()
+        yield aside
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 @contextmanager

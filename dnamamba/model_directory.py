@@ -13,7 +13,6 @@ The same weights and extra give the same bytes: no time, no host and no path is 
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -28,7 +27,7 @@ from torch import Tensor, nn
 from dnamamba import __version__
 from dnamamba.config import from_dict, to_dict
 from dnamamba.errors import InputError
-from dnamamba.files import sync
+from dnamamba.files import folder_beside, sync
 from dnamamba.hub import fetch_model, is_hub_id
 from dnamamba.letters import vocabulary_of
 from dnamamba.model import MambaLM, ModelConfig
@@ -126,10 +125,7 @@ def save_module(
         text = json.dumps(to_dict(record), indent=1, sort_keys=True, allow_nan=False).encode() + b"\n"
     except (TypeError, ValueError) as error:
         raise InputError(f"{path}: `extra` is no plain data that JSON can hold: {error}") from None
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.parent / f".{path.name}.writing-{os.getpid()}"
-    aside.mkdir()
-    try:
+    with folder_beside(path) as aside:
         for name, data in ((WEIGHTS, weights), (CONFIG, text)):
             _write(aside / name, data)
         if path.exists():
@@ -137,8 +133,6 @@ def save_module(
                 os.replace(aside / name, path / name)
         else:
             os.rename(aside, path)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     sync(path)
     sync(path.parent)
     return path

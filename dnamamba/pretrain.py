@@ -3,8 +3,8 @@
 import json
 import shutil
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,10 +15,11 @@ from dnamamba.config import format_size, from_dict, read_json, read_yaml, to_dic
 from dnamamba.corpus import Corpus, open_corpus
 from dnamamba.curriculum_run import PLAN_FILE, resume_command, train
 from dnamamba.device import choose_device
-from dnamamba.errors import InputError
+from dnamamba.errors import InputError, UsageError
 from dnamamba.evaluate import table
 from dnamamba.files import write_whole
 from dnamamba.held_out import served_contexts
+from dnamamba.interrupts import signal_of
 from dnamamba.outcome import Outcome, Say, leave, leave_model, measure
 from dnamamba.parallel.launch import check_launch, errors_by_name, find_launch, meet
 from dnamamba.parallel.processes import Processes
@@ -39,7 +40,7 @@ def pretrain_command(
     """`dnamamba pretrain`: run and return the text it prints."""
     if resume:
         if out is None:
-            raise InputError("--resume: say which run with --out RUN")
+            raise UsageError("--resume: say which run with --out RUN")
         if not (out / CONFIG_FILE).exists():
             raise InputError(f"{out}: holds no {CONFIG_FILE}, so there is no run to resume")
         config = from_dict(PretrainConfig, read_yaml(out / CONFIG_FILE))
@@ -107,7 +108,7 @@ def pretrain(
     began = time.monotonic()
     processes = processes or join(config)
     say = say if processes.is_first else lambda text: None
-    with ExitStack() as at_work:
+    with ExitStack() as at_work, _stop_told(out, "before the training was done"):
         stores, contexts = processes.from_first(lambda: _prepare(config, out, resume, say, at_work))
         if contexts != config.contexts:
             config = replace(config, evaluation=replace(config.evaluation, contexts=contexts))
@@ -119,16 +120,23 @@ def pretrain(
         processes.close()
         if not processes.is_first:
             return Outcome(out, title, {}, {}, time.monotonic() - began)
-        try:
+        with _stop_told(out, "while measuring, the training is done"):
             leave_model(config, corpus, module, out, title)
             scores, differences = measure(config, corpus, module, say)
             outcome = Outcome(out, title, scores, differences, time.monotonic() - began)
             leave(config, corpus, module, outcome)
-        except KeyboardInterrupt:
-            raise InputError(
-                f"stopped by SIGINT while measuring, the training is done; go on with: {resume_command(out)}"
-            ) from None
         return outcome
+
+
+@contextmanager
+def _stop_told(out: Path, when: str) -> Iterator[None]:
+    """Within, SIGTERM or Ctrl-C is an InputError that says how to go on with the run, if it has begun."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if not (out / CONFIG_FILE).exists():
+            raise
+        raise InputError(f"stopped by {signal_of(stop).name} {when}; go on with: {resume_command(out)}") from None
 
 
 def _prepare(

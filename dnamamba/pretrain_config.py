@@ -6,10 +6,10 @@ from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
-from dnamamba.config import from_dict, read_based, with_overrides
+from dnamamba.config import read_config_file
 from dnamamba.curriculum import CurriculumConfig
 from dnamamba.device import Device, Precision
-from dnamamba.errors import InputError
+from dnamamba.errors import InputError, UsageError
 from dnamamba.evaluate import EvaluationConfig
 from dnamamba.memory import MemorySetting
 from dnamamba.model import ModelConfig
@@ -131,13 +131,9 @@ def read_config(path: str | None, overrides: Sequence[str], stores: Sequence[str
             known = ", ".join(one.stem for one in pretraining_configs())
             raise InputError(f"{file}: no such file, and no config of the package has that name; there are {known}")
         file = named
-    data = with_overrides(read_based(file), overrides)
-    try:
-        config = from_dict(PretrainConfig, data)
-    except InputError as error:
-        raise InputError(f"{file}: {error}") from None
+    config = read_config_file(PretrainConfig, file, overrides)
     if stores:
         config = replace(config, stores=tuple(stores))
     if not config.stores and config.simulate is None:
-        raise InputError(f"{file}: names no store to train on; give --store S (make one with `dnamamba genome ingest`)")
+        raise UsageError(f"{file}: names no store to train on; give --store S (make one with `dnamamba genome ingest`)")
     return config

@@ -8,6 +8,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 
+from dnamamba.interrupts import interrupt
 from dnamamba.training import Pretraining
 
 
@@ -34,7 +35,7 @@ class Saver(pl.Callback):
 
     def _raise_flag(self, number: int, frame: FrameType | None) -> None:
         if self.stopped_by is not None and time.monotonic() - self._stopped_at >= self._patience:
-            raise KeyboardInterrupt  # the second Ctrl-C does not wait
+            interrupt(number)  # the second one does not wait
         self._stop(signal.Signals(number))
 
     def _stop(self, number: signal.Signals) -> None:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dnamamba.config import from_dict, read_based
-from dnamamba.errors import InputError
+from dnamamba.config import from_layers, read_based
+from dnamamba.errors import InputError, UsageError
 from dnamamba.pipelines.splits import SplitConfig
 
 _IMPLIED = {
@@ -32,7 +32,7 @@ def read_split(file: Path | None, options: Mapping[str, Any], preset: bool = Fal
     """
     given = {key: value for key, value in options.items() if value is not None and value != ()}
     if preset and given:
-        raise InputError(f"--{_dashed(next(iter(given)))}: a preset brings its own; give one or the other")
+        raise UsageError(f"--{_dashed(next(iter(given)))}: a preset brings its own; give one or the other")
     section: dict[str, Any] = {}
     if file is not None:
         if not file.is_file():
@@ -44,15 +44,12 @@ def read_split(file: Path | None, options: Mapping[str, Any], preset: bool = Fal
         given["method"] = _IMPLIED[next(iter(given))]
     for key in given:
         if key != "method" and _IMPLIED[key] != given["method"]:
-            raise InputError(
+            raise UsageError(
                 f"--{_dashed(key)}: belongs to method {_IMPLIED[key]}, and the method is {given['method']}"
             )
-    try:
-        if preset:  # what the file holds out is replaced, and its homologs count
-            section = {key: section[key] for key in ("homologs",) if key in section}
-        return from_dict(SplitConfig, {**section, **given}, "split")
-    except InputError as error:
-        raise InputError(f"{file}: {error}" if file is not None else str(error)) from None
+    if preset:  # what the file holds out is replaced, and its homologs count
+        section = {key: section[key] for key in ("homologs",) if key in section}
+    return from_layers(SplitConfig, section, {**section, **given}, file, "split")
 
 
 def _dashed(key: str) -> str:

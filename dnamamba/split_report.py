@@ -9,7 +9,7 @@ import yaml
 
 from dnamamba.config import to_dict
 from dnamamba.corpus import parse_store
-from dnamamba.errors import InputError
+from dnamamba.errors import InputError, UsageError
 from dnamamba.files import write_whole
 from dnamamba.pipelines.leaks import Overlap, find_leaks
 from dnamamba.pipelines.split_presets import preset_split
@@ -84,7 +84,7 @@ class SplitReport:
             places = {name: path if len(names) == 1 else path.with_suffix(f".{name}.bed") for name in names}
             texts = {place: _bed(name, self.splits) for name, place in places.items()}
         else:
-            raise InputError(f"--out {path}: want a name that ends in .yaml or .bed")
+            raise UsageError(f"--out {path}: want a name that ends in .yaml or .bed")
         for place, text in texts.items():
             try:
                 write_whole(place, text)

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self
 
-from dnamamba.errors import InputError
+from dnamamba.errors import UsageError
 from dnamamba.files import beside, sync
 
 if TYPE_CHECKING:
@@ -33,9 +33,9 @@ def table_format(out: str, asked: Format | None = None) -> Format:
     if asked is None:
         asked = "tsv" if out == "-" else SUFFIXES.get(Path(out).suffix.lower())
     if asked is None:
-        raise InputError(f"{out}: want a name that ends in one of {', '.join(SUFFIXES)}, or - for standard output")
+        raise UsageError(f"{out}: want a name that ends in one of {', '.join(SUFFIXES)}, or - for standard output")
     if asked == "parquet" and out == "-":
-        raise InputError("Parquet cannot go to standard output; give --out FILE.parquet")
+        raise UsageError("Parquet cannot go to standard output; give --out FILE.parquet")
     return asked
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
-from dnamamba.errors import InputError
+from dnamamba.errors import InputError, UsageError
 from dnamamba.pipelines.store_build import Interrupted
 
 _Result = TypeVar("_Result")
@@ -152,7 +152,7 @@ def connect(address: str, kept: str = KEPT) -> Iterator[Cluster]:
     except ValueError as error:
         reason = str(error)
     if reason:
-        raise InputError(f"--scheduler: want an address, as `dask scheduler` prints it, got {address!r} ({reason})")
+        raise UsageError(f"--scheduler: want an address, as `dask scheduler` prints it, got {address!r} ({reason})")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of versions: `_check_versions` looks at those that matter

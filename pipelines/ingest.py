@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dnamamba.errors import InputError
+from dnamamba.errors import InputError, UsageError
 from dnamamba.pipelines.alias_files import read_synonyms
 from dnamamba.pipelines.cluster import Cluster
 from dnamamba.pipelines.fasta import Names
@@ -89,7 +89,7 @@ def ingest(
     """
     label = "standard input" if os.fspath(source_path) == "-" else os.fspath(source_path)
     if assembly is None and label == "standard input":
-        raise InputError("standard input: name the assembly with --assembly")
+        raise UsageError("standard input: name the assembly with --assembly")
     check_layout_name(layout)
     name = check_assembly_name(assembly if assembly is not None else default_assembly(source_path))
     stream = source_path if isinstance(source_path, RemoteStream) else None

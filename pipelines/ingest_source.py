@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dnamamba.errors import InputError, InputWarning
+from dnamamba.errors import InputError, InputWarning, UsageError
 from dnamamba.pipelines.alphabet import DNA, INVALID
 from dnamamba.pipelines.contig_kinds import CLASSES, contig_kind, other_spelling
 from dnamamba.pipelines.contig_names import check_length
@@ -182,7 +182,7 @@ class NameFilter:
         for option, patterns in (("include", self._include), ("exclude", self._exclude)):
             for pattern in patterns:
                 if pattern.startswith("@") and pattern[1:] not in CLASSES:
-                    raise InputError(f"--{option} {pattern}: no such class; want @{', @'.join(CLASSES)}")
+                    raise UsageError(f"--{option} {pattern}: no such class; want @{', @'.join(CLASSES)}")
 
     def __call__(self, contigs: Iterable[ContigStream]) -> Iterator[ContigStream]:
         """The contigs that fit.

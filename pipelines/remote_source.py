@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -72,6 +72,39 @@ def find_source(source: str | os.PathLike[str], format: Format | None = None) ->
     raise InputError(f"{text}: no such file, and no genome of this name{hint}")
 
 
+def check_names(
+    sources: Iterable[str],
+    store_path: str | os.PathLike[str],
+    format: Format | None = None,
+    *,
+    replace: bool = False,
+) -> None:
+    """Look at the names that several sources would get in a store, before any of them is read.
+
+    Args:
+        sources, store_path, format: as of `ingest_source`.
+        replace: an assembly that is there already is no error.
+
+    Raises:
+        InputError: as `find_source`; or a name that cannot be, that two sources get, or that is there already.
+    """
+    store = StoreFiles(store_path).local
+    named: dict[str, str] = {}
+    for source in sources:
+        found = find_source(source, format)
+        name = check_assembly_name(default_assembly(found) if isinstance(found, str) else found.assembly)
+        if name in named:
+            raise InputError(f"{named[name]} and {source}: both would be assembly {name!r}; ingest one with --assembly")
+        named[name] = source
+        if not replace:
+            _check_free(store, name)
+
+
+def _check_free(store: Path | None, name: str) -> None:
+    if store is not None and (store / name / "zarr.json").exists():
+        raise InputError(f"{store}: assembly {name!r} is there already; --overwrite replaces it")
+
+
 def ingest_source(
     source: str | os.PathLike[str],
     store_path: str | os.PathLike[str],
@@ -115,12 +148,8 @@ def ingest_source(
         return ingest(found, store_path, assembly=assembly, **options)
     name = check_assembly_name(assembly if assembly is not None else found.assembly)
     store = StoreFiles(store_path).local
-    if (
-        store is not None
-        and (store / name / "zarr.json").exists()
-        and not (options.get("overwrite") or options.get("resume"))
-    ):
-        raise InputError(f"{store}: assembly {name!r} is there already; --overwrite replaces it")  # not after hours
+    if not (options.get("overwrite") or options.get("resume")):
+        _check_free(store, name)  # not after hours
     if found.manifest is not None:
         options.setdefault("manifest", found.manifest)
     made_by = dict(options.pop("provenance", None) or {})

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from dnamamba.errors import InputError
+from dnamamba.errors import InputError, UsageError
 from dnamamba.pipelines.contig_kinds import CLASSES, contig_kind
 from dnamamba.pipelines.ingest_source import name_fits
 from dnamamba.pipelines.regions import Region, parse_region
@@ -33,7 +33,7 @@ class VariantChoice:
         """
         for pattern in exclude:
             if pattern.startswith("@") and pattern[1:] not in CLASSES:
-                raise InputError(f"--exclude {pattern}: no such class; want @{', @'.join(CLASSES)}")
+                raise UsageError(f"--exclude {pattern}: no such class; want @{', @'.join(CLASSES)}")
         self._resolve, self._exclude = resolve, tuple(exclude)
         self._merged = None if regions is None else merge(regions)
         self._known: dict[str, tuple[list[int], list[int]] | None] = {}  # name in the file -> starts, ends of regions

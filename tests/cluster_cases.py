@@ -1,6 +1,4 @@
-"""A genome whose contigs several processes write, and what to compare of its store."""
-
-from pathlib import Path
+"""A genome whose contigs several processes write."""
 
 from store_cases import random_bases, small_shards
 
@@ -15,7 +13,3 @@ def small_and_dated(monkeypatch):
     """Small shards, and one date in every store, so that its bytes can be compared."""
     small_shards(monkeypatch)
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}

@@ -1,5 +1,6 @@
 """A small pretraining run for tests: two simulated contigs a species, a model of two narrow blocks, two stages."""
 
+import hashlib
 from pathlib import Path
 
 import yaml
@@ -25,3 +26,8 @@ def write_config(folder: Path, **changes: object) -> Path:
     path = folder / "small.yaml"
     path.write_text(yaml.safe_dump(data))
     return path
+
+
+def digest_of(run: Path) -> str:
+    """Of the weights that a run left."""
+    return hashlib.sha256((run / "model.safetensors").read_bytes()).hexdigest()

@@ -54,3 +54,8 @@ def assert_genome(assembly, genome):
     for name, bases in genome.items():
         assert np.array_equal(assembly[name], bases), name
     assert verify(assembly) == []
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Everything below a folder, to compare."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}

@@ -1,6 +1,5 @@
 """Carried-state training: windows in a row see what one long window sees, and a resumed run is the run itself."""
 
-import hashlib
 import json
 import shutil
 from itertools import pairwise
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from memory_genomes import random_genome
-from pretrain_runs import write_config
+from pretrain_runs import digest_of, write_config
 from random_models import random_model
 
 from dnamamba.carried import CarriedStates
@@ -112,10 +111,6 @@ def finished(tmp_path_factory):
     return folder / "run"
 
 
-def _digest(run):
-    return hashlib.sha256((run / "model.safetensors").read_bytes()).hexdigest()
-
-
 def _steps(run):
     return sorted(int(path.name.removeprefix("step-")) for path in (run / "checkpoints").glob("step-*"))
 
@@ -133,7 +128,7 @@ def test_a_resumed_run_goes_on_with_the_states(where, finished, tmp_path):
             shutil.rmtree(run / "checkpoints" / f"step-{one:09d}")
     config = read_config(str(run / "pretrain.yaml"), [], [])
     pretrain(config, run, resume=True)
-    assert _digest(run) == _digest(finished)
+    assert digest_of(run) == digest_of(finished)
 
 
 def test_it_learns_other_things_than_windows_by_themselves(finished, tmp_path):

@@ -99,6 +99,25 @@ def test_several_sources_and_the_choice_of_one(tmp_path, fasta, store):
 
 
 @pytest.mark.parametrize(
+    ("second", "options", "message"),
+    [
+        ("other/new.fasta", (), "new.fa and {folder}/other/new.fasta: both would be assembly 'new'; ingest one with"),
+        ("other/new.fasta", ("--overwrite",), "both would be assembly 'new'"),
+        ("toy.fa", (), "assembly 'toy' is there already; --overwrite replaces it"),
+        ("nothing.fa", (), "nothing.fa: no such file"),
+    ],
+)
+def test_the_names_of_several_sources_are_looked_at_before_any_is_read(tmp_path, store, second, options, message):
+    first = write_fasta(tmp_path / "new.fa", {"x": random_bases(10)})
+    (tmp_path / "other").mkdir()
+    write_fasta(tmp_path / "other" / "new.fasta", {"x": random_bases(10)})
+    code, out, err = _run("ingest", first, tmp_path / second, "--store", store, *options)
+    assert (code, out) == (1, "")
+    assert message.format(folder=tmp_path) in err
+    assert open_store(store).assemblies == ["toy"]
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("ingest", "{fasta}", "--store", "{store}"), "assembly 'toy' is there already; --overwrite replaces it"),

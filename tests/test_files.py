@@ -4,8 +4,9 @@ import os
 
 import pytest
 
+from dnamamba import files
 from dnamamba.errors import InputError
-from dnamamba.files import check_output, opened_whole
+from dnamamba.files import check_output, folder_beside, opened_whole, write_whole
 
 
 def test_the_folder_is_made_and_nothing_is_left_aside(tmp_path):
@@ -15,6 +16,37 @@ def test_the_folder_is_made_and_nothing_is_left_aside(tmp_path):
         file.write(b">a\nACGT\n")
     assert out.read_bytes() == b">a\nACGT\n"
     assert [path.name for path in out.parent.iterdir()] == ["a.fa"]
+
+
+def test_a_folder_is_written_beside_and_what_is_left_of_it_removed(tmp_path):
+    out = tmp_path / "new" / "model"
+    with folder_beside(out) as aside:
+        (aside / "a").write_text("A")
+        aside.rename(out)
+    assert (out / "a").read_text() == "A"
+    left = out.with_name(f".model.writing-{os.getpid()}")
+    left.mkdir()  # of a process of the same number that was killed
+    (left / "b").write_text("B")
+
+    def interrupted():
+        with folder_beside(out) as aside:
+            assert not list(aside.iterdir())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert [path.name for path in out.parent.iterdir()] == ["model"]
+
+
+def test_text_that_is_interrupted_leaves_nothing_aside(tmp_path, monkeypatch):
+    def interrupted(path):
+        raise KeyboardInterrupt
+
+    (tmp_path / "a.json").write_text("old")
+    monkeypatch.setattr(files, "sync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_whole(tmp_path / "a.json", "new")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
 
 
 @pytest.mark.parametrize("use", [check_output, lambda out: opened_whole(out).__enter__()], ids=["check", "open"])

@@ -9,10 +9,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from cluster_cases import files_of, many_contigs, small_and_dated
+from cluster_cases import many_contigs, small_and_dated
 from hypothesis import given
 from hypothesis import strategies as st
-from store_cases import assert_genome, random_bases, write_fasta
+from store_cases import assert_genome, files_of, random_bases, write_fasta
 
 from dnamamba.errors import InputError
 from dnamamba.pipelines.bgzip import BgzipWriter

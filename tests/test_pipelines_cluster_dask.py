@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from cluster_cases import files_of, many_contigs, small_and_dated
-from store_cases import assert_genome, write_fasta
+from cluster_cases import many_contigs, small_and_dated
+from store_cases import assert_genome, files_of, write_fasta
 
 from dnamamba.cli import cli
 from dnamamba.errors import InputError

@@ -8,13 +8,12 @@ import os
 import shutil
 import sys
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from store_cases import assert_genome, random_bases, small_shards, write_fasta
+from store_cases import assert_genome, files_of, random_bases, small_shards, write_fasta
 
 from dnamamba.errors import InputError
 from dnamamba.pipelines.export import export
@@ -35,10 +34,6 @@ def genome():
 @pytest.fixture
 def fasta(tmp_path, genome):
     return write_fasta(tmp_path / "toy.fa", genome)
-
-
-def _files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 names = st.lists(st.text("abcXYZ019|#._-:", min_size=1, max_size=8), min_size=1, max_size=6, unique=True)
@@ -92,7 +87,7 @@ def test_same_source_same_bytes(tmp_path, fasta, monkeypatch, jobs, streamed):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
     ingest(fasta, tmp_path / "one")
     ingest(fasta, tmp_path / "two", jobs=jobs)
-    assert _files(tmp_path / "one") == _files(tmp_path / "two")
+    assert files_of(tmp_path / "one") == files_of(tmp_path / "two")
     document = json.loads((tmp_path / "one" / "toy" / "zarr.json").read_text())
     assert document["attributes"]["created"] == "2023-11-14T22:13:20Z"
 
@@ -101,7 +96,7 @@ def test_time_is_all_that_differs(tmp_path, fasta, monkeypatch):
     for name, epoch in (("one", "1"), ("two", "2")):
         monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
         ingest(fasta, tmp_path / name)
-    one, two = _files(tmp_path / "one"), _files(tmp_path / "two")
+    one, two = files_of(tmp_path / "one"), files_of(tmp_path / "two")
     assert [name for name in one if one[name] != two[name]] == ["toy/zarr.json"]
     differing = zip(one["toy/zarr.json"].splitlines(), two["toy/zarr.json"].splitlines(), strict=True)
     assert [a.split(b":")[0].strip() for a, b in differing if a != b] == [b'"created"']
@@ -118,7 +113,7 @@ def test_nothing_is_left_behind(tmp_path, fasta, jobs):
 
 def test_an_assembly_that_is_there_stays(tmp_path, fasta):
     ingest(fasta, tmp_path / "s")
-    before = _files(tmp_path / "s")
+    before = files_of(tmp_path / "s")
     with pytest.raises(InputError, match=r"assembly 'toy' is there already; --overwrite"):
         ingest(fasta, tmp_path / "s")
     bad = tmp_path / "bad" / "toy.fa"
@@ -126,7 +121,7 @@ def test_an_assembly_that_is_there_stays(tmp_path, fasta):
     bad.write_text(">a\nACGT\n>b\nAC!T\n")
     with pytest.raises(InputError, match="'b': base 3"):
         ingest(bad, tmp_path / "s", overwrite=True)
-    assert _files(tmp_path / "s") == before
+    assert files_of(tmp_path / "s") == before
     other = ingest_arrays([("x", "", random_bases(10))], tmp_path / "s", assembly="toy", overwrite=True)
     assert other.sizes == {"x": 10}
 

@@ -1,6 +1,5 @@
 """Pretraining whole: what a run leaves, that it learns, that it resumes to the bit, and what it says of bad input."""
 
-import hashlib
 import json
 import math
 import os
@@ -9,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
-from pretrain_runs import write_config
+from pretrain_runs import digest_of, write_config
 
 import dnamamba
 from dnamamba.checkpoints import checkpoint_of_step
@@ -20,10 +19,6 @@ from dnamamba.pipelines.splits import Splits, plan_splits
 from dnamamba.pretrain import pretrain
 from dnamamba.pretrain_config import pretraining_configs, read_config
 from dnamamba.report import read_log
-
-
-def _digest(run: Path) -> str:
-    return hashlib.sha256((run / "model.safetensors").read_bytes()).hexdigest()
 
 
 @pytest.fixture(scope="module")
@@ -92,10 +87,10 @@ def test_a_run_that_gains_no_more_stops_and_leaves_its_best_weights(finished, tm
     kept = checkpoint_of_step(tmp_path / "run" / "checkpoints", best).tensors
     model = dnamamba.load(tmp_path / "run").state_dict()
     assert all(torch.equal(model[name], kept[f"model.{name}"]) for name in model)
-    digest = _digest(tmp_path / "run")
+    digest = digest_of(tmp_path / "run")
     (tmp_path / "run" / "model.safetensors").unlink()
     pretrain(config, tmp_path / "run", resume=True)  # killed while it was measured: it does not train on
-    assert _digest(tmp_path / "run") == digest
+    assert digest_of(tmp_path / "run") == digest
 
 
 def test_a_run_learns(finished):
@@ -125,7 +120,7 @@ def test_workers_and_the_threads_of_the_loader_change_nothing(finished, tmp_path
     path = write_config(tmp_path, run={"workers": 2}, split=split)
     config = read_config(str(path), [], [str(finished / "genomes.zarr")])
     pretrain(config, tmp_path / "run")
-    assert _digest(tmp_path / "run") == _digest(finished)
+    assert digest_of(tmp_path / "run") == digest_of(finished)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 import json
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from dnamamba.pipelines.ingest import ingest
 from dnamamba.pretrain import pretrain
 from dnamamba.pretrain_config import read_config
 from dnamamba.run_folder import held, is_held
+from dnamamba.training import Pretraining
 
 SPLIT = {"method": "contig", "valid": ["b"], "test": ["c"]}
 SHORT = {"stages": [{"context": 64, "share": 1.0}], "total_tokens": 4 * 1024}
@@ -91,6 +94,74 @@ def test_ctrl_c_while_measuring_says_how_to_go_on(uneven, tmp_path, monkeypatch)
     pretrain(config, run, resume=True)
     assert (run / "model.safetensors").read_bytes() == weights
     assert (run / "metrics.json").exists()
+
+
+# Runs the command line; SIGTERM comes to it while a file of the model is about to appear, or in the measuring.
+TERMINATED = """
+import os, signal, sys
+from dnamamba import outcome
+from dnamamba.cli import main
+
+def in_the_replacing(source, target, replace=os.replace):
+    if os.fspath(target).endswith("model.safetensors"):
+        signal.raise_signal(signal.SIGTERM)
+    replace(source, target)
+
+def in_the_measuring(*arguments, **options):
+    signal.raise_signal(signal.SIGTERM)
+
+if {moment!r} == "replacing":
+    os.replace = in_the_replacing
+else:
+    outcome.fit_markov = in_the_measuring
+sys.argv = ["dnamamba", "pretrain", *{arguments!r}]
+main()
+"""
+
+
+def test_sigterm_after_the_training_leaves_nothing_aside_and_says_how_to_go_on(uneven, tmp_path):
+    run = tmp_path / "run"
+    arguments = [str(write_config(tmp_path, split=SPLIT, curriculum=SHORT)), "--store", uneven, "--out", str(run)]
+    for moment in ("replacing", "measuring"):
+        script = TERMINATED.format(moment=moment, arguments=arguments)
+        ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+        assert ended.returncode == 1, ended.stderr
+        assert ended.stderr.splitlines()[-1] == (
+            "dnamamba: error: stopped by SIGTERM while measuring, the training is done; go on with: "
+            f"dnamamba pretrain --resume --out {run}"
+        )
+        assert not [path for path in tmp_path.rglob(".*") if "writing" in path.name]
+        arguments = ["--resume", "--out", str(run)]
+    assert dnamamba.load(run).log_likelihood("ACGT" * 10).per_base < 0
+
+
+def test_ctrl_c_before_the_first_step_says_how_to_go_on_once_there_is_a_run(uneven, tmp_path, monkeypatch):
+    def press(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    config, run = _config(tmp_path, uneven), tmp_path / "run"
+    for place, begun in (("dnamamba.pretrain.open_corpus", False), ("dnamamba.curriculum_run.make_loggers", True)):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, press)
+            with pytest.raises(InputError if begun else KeyboardInterrupt) as caught:
+                pretrain(config, run)
+    assert str(caught.value) == (
+        f"stopped by SIGINT before the training was done; go on with: dnamamba pretrain --resume --out {run}"
+    )
+
+
+def test_the_second_ctrl_c_does_not_wait_and_says_how_to_go_on(uneven, tmp_path, monkeypatch):
+    def press_twice(self: Pretraining, batch: object, index: int) -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)  # lightning's answer is to ignore it from then on
+    monkeypatch.setattr(Pretraining, "training_step", press_twice)
+    try:
+        with pytest.raises(InputError, match="stopped by SIGINT before the training was done; go on with: dnamamba"):
+            pretrain(_config(tmp_path, uneven), tmp_path / "run")
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _command(config: Path, *arguments: object) -> BaseException | None:

@@ -1,6 +1,5 @@
 """Killed runs: whatever kills one when, `--resume` ends with the weights of the run that nothing interrupted."""
 
-import hashlib
 import random
 import signal
 import subprocess
@@ -10,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pretrain_runs import write_config
+from pretrain_runs import digest_of, write_config
 
 from dnamamba.pretrain import pretrain
 from dnamamba.pretrain_config import read_config
@@ -47,10 +46,6 @@ else:
 sys.argv = ["dnamamba", "pretrain", *{arguments!r}]
 main()
 """
-
-
-def _digest(run: Path) -> str:
-    return hashlib.sha256((run / "model.safetensors").read_bytes()).hexdigest()
 
 
 def _losses(run: Path) -> list[float]:
@@ -112,7 +107,7 @@ def test_killed_before_the_first_checkpoint_then_at_a_random_moment_and_the_newe
     errors = _resume(run)
     assert f"{newest} is damaged (the checksum of tensors.safetensors does not match); trying" in errors
     assert "going on after step" in errors
-    assert _digest(run) == _digest(finished)
+    assert digest_of(run) == digest_of(finished)
     assert _losses(run) == _losses(finished)
 
 
@@ -127,7 +122,7 @@ def test_killed_in_a_checkpoint_at_a_stage_border(moment, workers, finished, tmp
     assert sorted(int(path.name[5:]) for path in (run / "checkpoints").glob("step-*")) == there
     assert f"going on after step {there[-1]}" in _resume(run)
     assert not list((run / "checkpoints").glob(".*"))
-    assert _digest(run) == _digest(finished)
+    assert digest_of(run) == digest_of(finished)
     assert _losses(run) == _losses(finished)
 
 
@@ -144,5 +139,5 @@ def test_a_signal_leaves_a_checkpoint_and_says_how_to_go_on(finished, tmp_path):
         process = _start("--resume", "--out", run)
     _, errors = process.communicate(timeout=200)
     assert process.returncode == 0, errors
-    assert _digest(run) == _digest(finished)
+    assert digest_of(run) == digest_of(finished)
     assert _losses(run) == _losses(finished)

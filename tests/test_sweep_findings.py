@@ -72,7 +72,7 @@ def test_sizes_that_fall_and_sizes_that_do_not(base, tmp_path):
     _leave(tmp_path, plan, {"s1": 1.30, "s2": 1.28, "s3": 1.28, "s4": 1.29})
     results, _ = read_results(plan, tmp_path)
     said = " ".join(find_sizes(results, tmp_path / "figures").said)
-    assert "Significantly worse: s4 than s3 by 0.0144 bits" in said
+    assert "Significantly worse: s4 than s3 by 0.01443 bits" in said
     assert "No significant difference: s2 to s3" in said
     assert re.search(r"loss = 1\.\d+ x N\^-0\.00\d+ \(95% interval of the exponent 0\.00\d+ to 0\.00\d+", said)
     falling, _ = read_results(_plan(base, {k: plan.overrides[k] for k in ("s1", "s2")}), tmp_path)
@@ -105,7 +105,7 @@ def test_contexts_name_the_best_and_show_every_run_at_every_context(base, tmp_pa
     assert [one.context for one in results] == [64, 256]
     found = find_contexts(results, tmp_path / "figures")
     assert "The best is the run at 256" in found.said[0]
-    assert "-0.0866 bits a base" in found.said[0]  # 0.06 nats: the run at 64 is read at 64, where all are 0.01 worse
+    assert "-0.08656 bits a base" in found.said[0]  # 0.06 nats: the run at 64 is read at 64, where all are 0.01 worse
     (matrix,) = found.tables
     assert [row[0] for row in matrix.rows] == ["64", "256"]
     level = np.exp(1.30 + HARD.mean() + 0.01)
@@ -117,18 +117,29 @@ def test_the_ablation_says_worse_better_and_unsure(base, tmp_path):
     _leave(tmp_path, plan, {"ours": 1.2, "worse": 1.22, "even": 1.2})
     results, left_out = read_results(plan, tmp_path)
     found = find_ablation(results, tmp_path / "figures")
-    assert found.said[0].startswith("worse is 0.0289 bits a base worse than ours (+0.0289 to +0.0289);")
+    assert found.said[0].startswith("worse is 0.02885 bits a base worse than ours (+0.02885 to +0.02885);")
     assert ", within the interval;" in found.said[1]
     leave_report(plan, results, tmp_path, found, failed={"lost": "no memory"}, left_out=left_out, command="dnamamba x")
     html = (tmp_path / "report.html").read_text()
     for text in ("Run lost failed and is not in the tables: no memory", "context 1M is left out", "model.d_state=4",
-                 "simulated genomes x", "dnamamba x", "+0.0289"):  # fmt: skip
+                 "simulated genomes x", "dnamamba x", "+0.02885"):  # fmt: skip
         assert text in html
     assert not re.search(r"https?://|<script|<link", html)
     rows = list(csv.DictReader((tmp_path / "runs.csv").open()))
     assert [(row["run"], row["context"]) for row in rows][:3] == [("ours", "64"), ("ours", "256"), ("worse", "64")]
     assert float(rows[1]["bits"]) == pytest.approx((1.2 + HARD.mean()) / np.log(2), abs=1e-5)
     assert len({len(line) for line in text_table(results).splitlines()}) == 1
+
+
+def test_a_small_difference_is_not_read_as_zero(base, tmp_path):
+    plan = _plan(base, {"ours": [], "tiny": ["model.d_state=4"]})
+    _leave(tmp_path, plan, {"ours": 1.2, "tiny": 1.2 + 1e-5})
+    results, _ = read_results(plan, tmp_path)
+    assert find_ablation(results, tmp_path).said[0].startswith("tiny is 1.4e-05 bits a base worse than ours (+1.4e-05")
+    assert "Significantly worse: tiny than ours by 1.4e-05 bits" in find_sizes(results, tmp_path).said[1]
+    assert "+1.4e-05 (+1.4e-05 to +1.4e-05)" in text_table(results)
+    better, _ = read_results(_plan(base, {"tiny": ["model.d_state=4"], "ours": []}), tmp_path)
+    assert "-1.4e-05 bits a base (-1.4e-05 to -1.4e-05)" in find_contexts(better, tmp_path).said[0]
 
 
 def test_runs_that_are_missing_or_damaged(base, tmp_path):

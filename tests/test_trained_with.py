@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,10 +30,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
-def _resumed(finished: Path, folder: Path, section: str, **changes: object) -> tuple[Path, BaseException | None]:
-    """A copy of the run whose pretrain.yaml is changed, and what resuming it ended with."""
+def _resumed(
+    finished: Path, folder: Path, section: str, *, prepare: Callable[[Path], None] = lambda run: None, **changes: object
+) -> tuple[Path, BaseException | None]:
+    """A copy of the run, `prepare`d, whose pretrain.yaml is changed, and what resuming it ended with."""
     run = folder / "run"
     shutil.copytree(finished, run)
+    prepare(run)
     data = yaml.safe_load((run / "pretrain.yaml").read_text())
     data[section].update(changes)
     (run / "pretrain.yaml").write_text(yaml.safe_dump(data))
@@ -98,15 +102,69 @@ def test_a_damaged_memory_plan_is_one_line(finished, tmp_path):
     assert str(error).startswith(f"{run / 'memory_plan.json'}: not a JSON file: ")
 
 
-def test_a_checkpoint_of_before_the_record_is_gone_on_from(finished, tmp_path):
-    run = tmp_path / "run"
-    shutil.copytree(finished, run)
+def _without_record(run: Path) -> None:
+    """The last checkpoint as it was before there was a record, and no other."""
     there = latest_checkpoint(run / "checkpoints", lambda text: None)
     assert there.state[RECORD]["model"]["d_model"] == 16
     shutil.rmtree(run / "checkpoints")
     state = {key: there.state[key] for key in ("memory_plan", "data_ranks")}
     save_checkpoint(run / "checkpoints", there.step, there.tensors, state, 2, there.best)
-    assert CliRunner().invoke(cli, ["pretrain", "--resume", "--out", str(run)]).exception is None
+
+
+def _without_last(run: Path) -> None:
+    shutil.rmtree(run / "checkpoints" / "step-000000008")
+
+
+def _without_last_and_record(run: Path) -> None:
+    _without_last(run)
+    _without_record(run)
+
+
+def test_a_checkpoint_of_before_the_record_is_gone_on_from(finished, tmp_path):
+    _, error = _resumed(finished, tmp_path, "run", prepare=_without_record)
+    assert error is None
+
+
+@pytest.mark.parametrize(
+    "changes, odd",
+    [
+        ({"d_model": 32}, "backbone.embedding.weight is [16, 16] there and [16, 32] here"),
+        ({"n_layers": 1}, "backbone.layers.1.mixer.A_log is [32, 8] there and missing here"),
+    ],
+)
+def test_a_checkpoint_of_before_the_record_and_of_another_model_is_refused(finished, tmp_path, changes, odd):
+    run, error = _resumed(finished, tmp_path, "model", prepare=_without_record, **changes)
+    assert isinstance(error, InputError)
+    assert str(error) == (
+        f"{run / 'pretrain.yaml'}: model: the checkpoint of step 8 is of a model of another shape, {odd}; put it back "
+        "to go on, or start a new run with another --out"
+    )
+
+
+@pytest.mark.parametrize(
+    "prepare, changes, now, then",
+    [
+        (_without_last, {"contexts": [64]}, "contexts is [64]", "[64, 256]"),
+        (_without_last, {"seed": 1}, "seed is 1", "0"),
+        (_without_last, {"targets_while_training": 256}, "targets_while_training is 256", "512"),
+        (_without_last_and_record, {"contexts": [64]}, "contexts is [64]", "[64, 256]"),
+    ],
+)
+def test_a_curve_goes_on_with_the_same_targets(finished, tmp_path, prepare, changes, now, then):
+    run, error = _resumed(finished, tmp_path, "evaluation", prepare=prepare, **changes)
+    assert isinstance(error, InputError)
+    step = latest_checkpoint(run / "checkpoints", lambda text: None).step
+    assert str(error) == (
+        f"evaluation.{now}, the checkpoint of step {step} was measured with {then}; put it back to go on, or start a "
+        "new run with another --out"
+    )
+
+
+def test_a_finished_training_may_be_measured_at_other_contexts(finished, tmp_path):
+    run, error = _resumed(finished, tmp_path, "evaluation", contexts=[128])
+    assert error is None
+    assert set(json.loads((run / "metrics.json").read_text())["perplexity"]) == {"128"}
+    assert (run / "model.safetensors").read_bytes() == (finished / "model.safetensors").read_bytes()
 
 
 def test_weights_of_the_stores_count_and_their_addresses_do_not():

@@ -14,6 +14,7 @@ from dnamamba.bench.report import report_text, write_html
 from dnamamba.bench.results import Result, append_lines, describe_machine
 from dnamamba.bench.training import measure_training
 from dnamamba.device import Device, Precision, autocast_dtype, choose_device
+from dnamamba.errors import usage
 
 NOTES = """Batch 1 in the tables by length. Attention, convolution and scan are timed bare: no projections, and the
 filter of the convolution is given. The convolution computes in float32. A contender stops after a call that took longer
@@ -51,7 +52,8 @@ def bench_command(
     """
     where = choose_device(device)
     dtype = autocast_dtype(precision, where) or torch.float32
-    plan = replace(default_plan(where.type, dtype, quick), **chosen)  # type: ignore[arg-type]
+    with usage():
+        plan = replace(default_plan(where.type, dtype, quick), **chosen)  # type: ignore[arg-type]
     results = measure(plan, tell)
     machine = describe_machine(plan.device)
     if json is not None:

@@ -10,7 +10,7 @@ from dnamamba.classify.options import ClassifyOptions
 from dnamamba.classify.rows import Rows
 from dnamamba.classify.tracks import BedGraphs, BedWriter
 from dnamamba.classify.verdict import Verdict
-from dnamamba.errors import InputError
+from dnamamba.errors import InputError, UsageError
 from dnamamba.files import check_output
 from dnamamba.species.classifier import Classifier
 from dnamamba.stream.batches import BatchPlan, enough_memory, in_order
@@ -44,7 +44,7 @@ def classify_files(
     windows = options.window is not None
     bed = form == "bed" or (form is None and windows and (out == "-" or Path(out).suffix.lower() == ".bed"))
     if not windows and (bed or bedgraph is not None):
-        raise InputError("BED and bedGraph are of windows: say how long with --window")
+        raise UsageError("BED and bedGraph are of windows: say how long with --window")
     table: Format | None = None if bed else table_format(out, _table_form(form))
     model = classifier.model
     plan = BatchPlan.of(model.lm.config, model.device, options.batch_bases)

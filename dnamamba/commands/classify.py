@@ -53,16 +53,18 @@ def classify(
     from dnamamba.classify.options import ClassifyOptions
     from dnamamba.config import from_dict
     from dnamamba.device import choose_device
+    from dnamamba.errors import usage
     from dnamamba.species.classifier import load_classifier
 
-    options = from_dict(
-        ClassifyOptions,
-        {
-            "window": window, "every": every, "min_length": min_length, "batch_bases": batch_bases, "strands": strands,
-            "stop_when": stop_when, "min_confidence": min_confidence, "names": names, "gaps": gaps,
-            "unknown": unknown, "rna": rna,
-        },
-    )  # fmt: skip
+    with usage():
+        options = from_dict(
+            ClassifyOptions,
+            {
+                "window": window, "every": every, "min_length": min_length, "batch_bases": batch_bases,
+                "strands": strands, "stop_when": stop_when, "min_confidence": min_confidence, "names": names,
+                "gaps": gaps, "unknown": unknown, "rna": rna,
+            },
+        )  # fmt: skip
     classifier = load_classifier(model, device=choose_device(device))
     with BaseProgress("classify") as progress:
         classify_files(

@@ -36,14 +36,16 @@ def embed(
     from dnamamba.device import choose_device
     from dnamamba.embedding.files import embed_files, load_backbone
     from dnamamba.embedding.options import EmbedOptions
+    from dnamamba.errors import usage
 
-    options = from_dict(
-        EmbedOptions,
-        {
-            "pool": pool, "window": window, "strands": strands, "batch_bases": batch_bases, "names": names,
-            "gaps": gaps, "unknown": unknown, "rna": rna,
-        },
-    )  # fmt: skip
+    with usage():
+        options = from_dict(
+            EmbedOptions,
+            {
+                "pool": pool, "window": window, "strands": strands, "batch_bases": batch_bases, "names": names,
+                "gaps": gaps, "unknown": unknown, "rna": rna,
+            },
+        )  # fmt: skip
     loaded = load_backbone(model, choose_device(device))
     with BaseProgress("embed") as progress:
         embed_files(loaded, files, options, out, progress=progress, note=progress.note)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from dnamamba.errors import InputError
+from dnamamba.errors import UsageError
 
 
 @click.group(short_help="Fine-tune a pretrained model.")
@@ -45,5 +45,5 @@ def species(
     from dnamamba.species.finetune import finetune_command  # here, so that --help does not wait for torch
 
     if resume and (paths or overrides or stores or fasta or model):
-        raise InputError("--resume takes the configuration of the run itself; give --out RUN and nothing else")
+        raise UsageError("--resume takes the configuration of the run itself; give --out RUN and nothing else")
     click.echo(finetune_command(paths[0] if paths else None, overrides, model, stores, fasta, out, resume))

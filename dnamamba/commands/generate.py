@@ -40,19 +40,21 @@ def generate(
         raise click.UsageError("--start and --prompt both say what to continue; give one")
     from dnamamba.config import from_dict
     from dnamamba.device import choose_device
+    from dnamamba.errors import usage
     from dnamamba.files import check_output
     from dnamamba.generate import GenerateOptions, write_fasta
     from dnamamba.generate import generate as draw
     from dnamamba.model_directory import load
     from dnamamba.stream.given import HowToRead, given_sequences
 
-    options = from_dict(
-        GenerateOptions,
-        {
-            "length": length, "number": number, "temperature": temperature, "top_p": top_p, "seed": seed,
-            "batch": batch,
-        },
-    )  # fmt: skip
+    with usage():
+        options = from_dict(
+            GenerateOptions,
+            {
+                "length": length, "number": number, "temperature": temperature, "top_p": top_p, "seed": seed,
+                "batch": batch,
+            },
+        )  # fmt: skip
     given = {"start": start} if start is not None else prompt
     check_output(out, () if prompt is None else (prompt,))
     how = HowToRead(names=names, gaps=gaps, unknown=unknown, rna=rna)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from dnamamba.errors import InputError
+from dnamamba.errors import UsageError
 
 
 @click.command(short_help="Pretrain a Mamba on genome stores.")
@@ -35,7 +35,7 @@ def pretrain(config_and_overrides: tuple[str, ...], stores: tuple[str, ...], out
     from dnamamba.pretrain import pretrain_command  # here, so that --help does not wait for torch
 
     if resume and (paths or overrides or stores):
-        raise InputError("--resume takes the configuration of the run itself; give --out RUN and nothing else")
+        raise UsageError("--resume takes the configuration of the run itself; give --out RUN and nothing else")
     text = pretrain_command(paths[0] if paths else None, overrides, stores, out, resume)
     if text:  # of several processes one speaks
         click.echo(text)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -15,8 +14,8 @@ from torch import Tensor
 
 from dnamamba.convert.configs import ALPHABET_KEY, Style, foreign_config, read_foreign_config, style_of
 from dnamamba.convert.vocabulary import in_dna_order, parse_tokens
-from dnamamba.errors import InputError
-from dnamamba.files import sync
+from dnamamba.errors import InputError, UsageError
+from dnamamba.files import folder_beside, sync
 from dnamamba.letters import vocabulary_of
 from dnamamba.model import MambaLM, ModelConfig
 from dnamamba.model.config import ALPHABET_SIZE
@@ -92,7 +91,7 @@ def read_foreign(
             "A=..,C=..,G=..,T=..,N=..,^=.., or --alphabet dna or bytes where they stand in our order"
         )
     if alphabet not in ALPHABET_SIZE:
-        raise InputError(f"--alphabet: want one of {', '.join(ALPHABET_SIZE)}, got {alphabet!r}")
+        raise UsageError(f"--alphabet: want one of {', '.join(ALPHABET_SIZE)}, got {alphabet!r}")
     try:
         config = ModelConfig(**shape, vocab_size=len(weights[OURS]), alphabet=alphabet)
     except InputError as error:
@@ -108,10 +107,7 @@ def write_foreign(model: MambaLM, path: Path, style: Style) -> None:
     """
     config = {**foreign_config(model.config, style), ALPHABET_KEY: model.config.alphabet}
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.parent / f".{path.name}.writing-{os.getpid()}"
-    aside.mkdir()
-    try:
+    with folder_beside(path) as aside:
         if style == "huggingface":
             renamed = {name.replace(OURS, THEIRS): tensor for name, tensor in weights.items()}
             safetensors.torch.save_file(renamed, aside / SAFE, {"format": "pt"})
@@ -121,9 +117,7 @@ def write_foreign(model: MambaLM, path: Path, style: Style) -> None:
         for file in aside.iterdir():
             sync(file)
         os.rename(aside, path)
-        sync(path.parent)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    sync(path.parent)
 
 
 def _read_config(path: Path) -> Any:

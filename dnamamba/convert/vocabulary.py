@@ -5,7 +5,7 @@ import re
 import torch
 from torch import Tensor
 
-from dnamamba.errors import InputError
+from dnamamba.errors import InputError, UsageError
 from dnamamba.pipelines.alphabet import ALPHABETS, BASES, IUPAC
 
 START = "^"
@@ -22,14 +22,14 @@ def parse_tokens(text: str) -> dict[str, int]:
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\S)\s*=\s*(\d{1,7})\s*", part)
         if match is None:
-            raise InputError(f"--tokens: want A=7,C=8,G=9,T=10,N=11,^=2 with the rows of the model, got {part!r}")
+            raise UsageError(f"--tokens: want A=7,C=8,G=9,T=10,N=11,^=2 with the rows of the model, got {part!r}")
         letter = match[1].upper()
         if letter in rows or letter not in [*_NEEDED, *IUPAC.decode()]:
-            raise InputError(f"--tokens: {letter!r} is there twice or no letter of DNA")
+            raise UsageError(f"--tokens: {letter!r} is there twice or no letter of DNA")
         rows[letter] = int(match[2])
     missing = [letter for letter in _NEEDED if letter not in rows]
     if missing:
-        raise InputError(f"--tokens: the row of {missing[0]!r} is missing" + _hint(missing[0]))
+        raise UsageError(f"--tokens: the row of {missing[0]!r} is missing" + _hint(missing[0]))
     return rows
 
 

@@ -60,7 +60,7 @@ def errors_by_name() -> Iterator[None]:
     except InputError as error:
         rank = find_launch().rank
         if rank:
-            raise InputError(f"process {rank}: {error}") from None
+            raise type(error)(f"process {rank}: {error}") from None
         raise
 
 

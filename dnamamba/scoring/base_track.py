@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dnamamba.errors import InputError
+from dnamamba.errors import InputError, UsageError
 from dnamamba.model import MambaLM, ModelState
 from dnamamba.pipelines.alphabet import DNA
 from dnamamba.pipelines.reference import Reference
@@ -74,11 +74,11 @@ class BaseTrack:
         if model.config.alphabet != "dna":
             raise InputError(f"a track wants a model of the dna alphabet, this one reads {model.config.alphabet!r}")
         if context is not None and context < 2:
-            raise InputError(f"context: want at least 2 bases, got {context}")
+            raise UsageError(f"context: want at least 2 bases, got {context}")
         self._model, self._reference, self._context = model.eval(), reference, context
         self._directions = {"both": (False, True), "forward": (False,), "reverse": (True,)}[strands]
         if what not in _MEASURES:
-            raise InputError(f"a track of {what!r}: want {', '.join(_MEASURES)}")
+            raise UsageError(f"a track of {what!r}: want {', '.join(_MEASURES)}")
         self._measure = _MEASURES[what]
         self._autocast = autocast
         self._tokens = batch_tokens or _BATCH_TOKENS.get(model.device.type, 2**14)

@@ -132,8 +132,8 @@ class Journal:
                 self.path.unlink()
             else:
                 self.flush()
-                if kind is KeyboardInterrupt:
-                    raise KeyboardInterrupt(f"{self._out}: what is scored is kept; --resume goes on") from None
+                if kind is not None and issubclass(kind, KeyboardInterrupt):
+                    raise kind(f"{self._out}: what is scored is kept; --resume goes on") from None
         finally:
             os.close(self._handle)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Protocol, Self
 
-from dnamamba.errors import InputError
+from dnamamba.errors import UsageError
 from dnamamba.pipelines.variant_files import VariantFile, VariantRecord
 from dnamamba.scoring.vcf_output import VcfWriter, annotated_header
 from dnamamba.table_writer import SUFFIXES, Cell, Kind, TableWriter, table_format
@@ -49,7 +49,7 @@ def output_format(out: str, asked: OutputFormat | None, form: str) -> OutputForm
     if asked is None and out == "-":
         return "vcf" if form == "vcf" else "tsv"
     if asked is None and Path(out).suffix.lower() not in SUFFIXES:
-        raise InputError(f"{out}: want a name that ends in .vcf, .vcf.gz, .tsv, .jsonl or .parquet")
+        raise UsageError(f"{out}: want a name that ends in .vcf, .vcf.gz, .tsv, .jsonl or .parquet")
     return table_format(out, asked)
 
 

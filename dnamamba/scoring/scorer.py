@@ -10,7 +10,7 @@ import numpy as np
 
 from dnamamba.config import parse_size
 from dnamamba.device import Device, Precision, autocast_dtype, choose_device
-from dnamamba.errors import InputError
+from dnamamba.errors import InputError, UsageError
 from dnamamba.model import MambaLM
 from dnamamba.model_directory import load, weights_digest
 from dnamamba.pipelines.reference import Reference, open_reference
@@ -116,15 +116,15 @@ class VariantScorer:
             raise InputError(f"scoring wants a model of the dna alphabet, got one of {model.config.alphabet!r}")
         length = None if context == "full" else _size(context, "context")
         if length is not None and (length < 2 or length % 2):
-            raise InputError(f"context: want an even number of bases, or full; got {context}")
+            raise UsageError(f"context: want an even number of bases, or full; got {context}")
         horizon = _size(horizon, "horizon")
         if horizon < 0:
-            raise InputError(f"horizon: want 0 bases or more, got {horizon}")
+            raise UsageError(f"horizon: want 0 bases or more, got {horizon}")
         if strands not in ("both", "forward"):
-            raise InputError(f"strands: want both or forward, got {strands!r}")
+            raise UsageError(f"strands: want both or forward, got {strands!r}")
         for name, value in (("batch_size", batch_size), ("window", window)):
             if value is not None and value < 1:
-                raise InputError(f"{name}: want 1 or more, got {value}")
+                raise UsageError(f"{name}: want 1 or more, got {value}")
         self.reference = reference if isinstance(reference, Reference) else open_reference(reference, assembly)
         self.context: int | Literal["full"] = length or "full"
         self.horizon, self.strands, self.early_stop = horizon, strands, early_stop

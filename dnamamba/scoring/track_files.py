@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dnamamba.errors import InputError
+from dnamamba.errors import InputError, UsageError
 from dnamamba.files import beside, sync
 from dnamamba.pipelines.bgzip import BgzipWriter
 from dnamamba.pipelines.regions import Region
@@ -31,7 +31,7 @@ def is_bigwig(out: str) -> bool:
         return True
     if out == "-" or name.removesuffix(".gz").endswith(_BEDGRAPH):
         return False
-    raise InputError(f"{out}: want a name that ends in .bw, .bedgraph or .bedgraph.gz, or - for bedGraph")
+    raise UsageError(f"{out}: want a name that ends in .bw, .bedgraph or .bedgraph.gz, or - for bedGraph")
 
 
 def write_track(out: str, sizes: Mapping[str, int], blocks: Blocks) -> int:

@@ -11,7 +11,7 @@ import yaml
 from dnamamba.checkpoints import Checkpoint, latest_checkpoint
 from dnamamba.config import from_dict, read_yaml, to_dict
 from dnamamba.device import autocast_dtype, choose_device
-from dnamamba.errors import InputError
+from dnamamba.errors import InputError, UsageError
 from dnamamba.files import write_whole
 from dnamamba.model import MambaLM
 from dnamamba.model_directory import load, read_record
@@ -51,7 +51,7 @@ def finetune_command(
     """`dnamamba finetune species`: run and return the text it prints."""
     if resume:
         if out is None:
-            raise InputError("--resume: say which run with --out RUN")
+            raise UsageError("--resume: say which run with --out RUN")
         if not (out / CONFIG_FILE).exists():
             raise InputError(f"{out}: holds no {CONFIG_FILE}, so there is no run to resume")
         config = from_dict(FinetuneConfig, read_yaml(out / CONFIG_FILE))

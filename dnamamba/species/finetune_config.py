@@ -6,9 +6,9 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Literal
 
-from dnamamba.config import from_dict, read_based, with_overrides
+from dnamamba.config import read_config_file
 from dnamamba.device import Device, Precision
-from dnamamba.errors import InputError
+from dnamamba.errors import InputError, UsageError
 from dnamamba.optimiser import OptimiserConfig
 from dnamamba.pipelines.simulate.config import SimulateConfig
 from dnamamba.pipelines.splits import SplitConfig
@@ -282,17 +282,14 @@ def read_config(
             known = ", ".join(sorted(one.stem for one in CONFIGS.glob("species-*.yaml")))
             raise InputError(f"{file}: no such file, and no config of the package has that name; there are {known}")
         file = named
-    try:
-        config = from_dict(FinetuneConfig, with_overrides(read_based(file), overrides))
-    except InputError as error:
-        raise InputError(f"{file}: {error}") from None
+    config = read_config_file(FinetuneConfig, file, overrides)
     if model:
         config = replace(config, model=model)
     if stores or fasta:
         config = replace(config, data=replace(config.data, stores=tuple(stores), fasta=tuple(fasta)))
     if not config.model:
-        raise InputError("no model to fine-tune: give --model M, a directory that `dnamamba pretrain` made")
+        raise UsageError("no model to fine-tune: give --model M, a directory that `dnamamba pretrain` made")
     data = config.data
     if not (data.stores or data.fasta or data.simulate):
-        raise InputError(f"{file}: names nothing to train on; give --store S or --fasta CLASS=FILE")
+        raise UsageError(f"{file}: names nothing to train on; give --store S or --fasta CLASS=FILE")
     return config

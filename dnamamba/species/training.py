@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dnamamba.checkpoints import Best, Checkpoint, checkpoint_of_step, save_checkpoint
 from dnamamba.errors import InputError
+from dnamamba.interrupts import interrupt
 from dnamamba.memory import plan_memory
 from dnamamba.optimiser import learning_rate
 from dnamamba.pipelines.alphabet import Alphabet
@@ -269,7 +270,7 @@ class _Stop:
 
     def _flag(self, number: int, frame: Any) -> None:
         if self.asked is not None:
-            raise KeyboardInterrupt
+            interrupt(number)
         self.asked = signal.Signals(number)
 
     def __exit__(self, *error: object) -> None:

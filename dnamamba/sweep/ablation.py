@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dnamamba.config import parse_size
-from dnamamba.errors import InputError
+from dnamamba.errors import UsageError
 from dnamamba.pictures import pyplot, save_picture
+from dnamamba.sweep.bits import between, digits
 from dnamamba.sweep.plan import Plan, common_overrides, make_plan
 from dnamamba.sweep.results import RunResult
 from dnamamba.sweep.runs_report import Findings
@@ -35,12 +36,12 @@ def parse_variants(texts: Sequence[str]) -> dict[str, list[str]]:
         try:
             name, *overrides = shlex.split(text) or [""]
         except ValueError as error:
-            raise InputError(f"--variant {text!r}: {error}") from None
+            raise UsageError(f"--variant {text!r}: {error}") from None
         odd = next((word for word in overrides if "=" not in word), name if "=" in name or not name else None)
         if odd is not None:
-            raise InputError(f"--variant {text!r}: want a name and then key.path=value, got {odd!r}")
+            raise UsageError(f"--variant {text!r}: want a name and then key.path=value, got {odd!r}")
         if name in found:
-            raise InputError(f"--variant {text!r}: there is a run {name!r} already")
+            raise UsageError(f"--variant {text!r}: there is a run {name!r} already")
         found[name] = overrides
     return found
 
@@ -77,8 +78,8 @@ def find_ablation(results: Sequence[RunResult], figures: Path) -> Findings:
         sure = "" if one.difference.low > 0 or one.difference.high < 0 else ", within the interval"
         worse = "worse" if one.difference.bits > 0 else "better"
         said.append(
-            f"{one.name} is {abs(one.difference.bits):.4f} bits a base {worse} than {first.name} "
-            f"({one.difference.low:+.4f} to {one.difference.high:+.4f}){sure}; "
+            f"{one.name} is {digits(abs(one.difference.bits))} bits a base {worse} than {first.name} "
+            f"({between(one.difference)}){sure}; "
             f"{one.figures['parameters']:,} parameters."
         )
     caption = f"Bits a base above {first.name}, paired, with 95% intervals."

@@ -11,7 +11,7 @@ from dnamamba.base_progress import BaseProgress
 from dnamamba.config import parse_size
 from dnamamba.corpus import Corpus
 from dnamamba.device import autocast_dtype, choose_device
-from dnamamba.errors import InputError
+from dnamamba.errors import InputError, UsageError
 from dnamamba.evaluate import open_held_out
 from dnamamba.model import MambaLM
 from dnamamba.model_directory import load, read_record
@@ -143,7 +143,7 @@ def _names(paths: Sequence[Path]) -> tuple[str, ...]:
     """Names of the models that can be told apart, fit for a folder: the last parts of their paths."""
     whole = [path.resolve() for path in paths]
     if len(set(whole)) < len(whole):
-        raise InputError("a model is given twice")
+        raise UsageError("a model is given twice")
     for parts in range(1, 1 + max((len(path.parts) for path in whole), default=0)):
         names = tuple("-".join(path.parts[-parts:]).strip("/") or "model" for path in whole)
         if len(set(names)) == len(names):

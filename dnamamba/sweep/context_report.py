@@ -14,6 +14,7 @@ from dnamamba.evaluate import Difference, compare
 from dnamamba.files import write_whole
 from dnamamba.html_report import Picture, Section, Table, Text, write_report
 from dnamamba.pictures import pyplot, save_picture
+from dnamamba.sweep.bits import digits, with_interval
 from dnamamba.sweep.classes import ALL
 from dnamamba.sweep.curve import Point, verdict
 from dnamamba.sweep.oracle import Oracle
@@ -57,8 +58,8 @@ def summary(found: ContextSweep, out: Path) -> str:
         lines.append(f"{'context':>8}  {'perplexity (95%)':>24}  {'bits':>7}  {'gain of the step':>31}{oracle_too}")
         for point in points:
             oracle = found.oracle.points.get(point.context) if found.oracle else None
-            gain = _signed(point.gain) if point is not points[0] else ""
-            beside = f"{oracle.gain.bits:+.4f}" if oracle is not None and point is not points[0] else ""
+            gain = with_interval(point.gain) if point is not points[0] else ""
+            beside = digits(oracle.gain.bits, "+") if oracle is not None and point is not points[0] else ""
             bits = f"{_perplexity(point):>24}  {point.score.bits:7.4f}"
             lines.append(f"{context_name(point.context):>8}  {bits}  {gain:>31}  {beside}".rstrip())
         lines.append(verdict(points))
@@ -117,10 +118,10 @@ def _curve_table(found: ContextSweep, name: str) -> Table:
     rows = []
     for number, point in enumerate(points):
         row = [context_name(point.context), _perplexity(point), f"{point.score.bits:.4f}"]
-        row += [_signed(point.gain), _signed(point.total)] if number else ["", ""]
+        row += [with_interval(point.gain), with_interval(point.total)] if number else ["", ""]
         if oracle:
             best = oracle[point.context]
-            row += [f"{best.gain.bits:+.4f}", f"{best.total.bits:+.4f}"] if number else ["", ""]
+            row += [digits(best.gain.bits, "+"), digits(best.total.bits, "+")] if number else ["", ""]
         rows.append(row)
     caption = f"{name}, {points[0].score.targets:,} target bases; gains in bits a base."
     if oracle:
@@ -136,7 +137,7 @@ def _class_table(found: ContextSweep, name: str) -> Table:
     rows = [
         [
             label, f"{points[0].score.targets:,}", *(f"{point.score.perplexity:.4f}" for point in points),
-            _signed(points[-1].total),
+            with_interval(points[-1].total),
         ]
         for label, points in curves.items()
     ]  # fmt: skip
@@ -148,7 +149,10 @@ def _beside(found: ContextSweep) -> Section:
     first, *others = found.models
     kept = {name: [losses.astype(np.float64) for losses in found.losses[name].values()] for name in found.models}
     rows = [
-        [context_name(context), *(_signed(compare(kept[name][row], kept[first][row], found.seed)) for name in others)]
+        [
+            context_name(context),
+            *(with_interval(compare(kept[name][row], kept[first][row], found.seed)) for name in others),
+        ]
         for row, context in enumerate(found.targets.contexts)
     ]
     caption = f"Bits a base above those of {first} (95%), paired over the same bases; above 0 {first} is better."
@@ -222,15 +226,6 @@ def _name_contexts(axes: Any, found: ContextSweep) -> None:
 
 def _perplexity(point: Point) -> str:
     return f"{point.score.perplexity:.4f} ({point.score.low:.4f}-{point.score.high:.4f})"
-
-
-def _signed(one: Difference) -> str:
-    return f"{_digits(one.bits)} ({_digits(one.low)} to {_digits(one.high)})"
-
-
-def _digits(bits: float) -> str:
-    """Two significant digits at least: what counts as significant, however small, must not be read as zero."""
-    return f"{bits:+.5f}" if abs(bits) >= 1e-4 or bits == 0 else f"{bits:+.1e}"
 
 
 def typed_command(command: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dnamamba.config import read_json
 from dnamamba.differences import ABSENT, first_difference
 from dnamamba.errors import InputError
-from dnamamba.files import beside, sync, write_whole
+from dnamamba.files import opened_whole, write_whole
 
 
 def claim_folder(out: Path, file: str, inputs: Mapping[str, Any]) -> bool:
@@ -51,11 +51,8 @@ def claim_folder(out: Path, file: str, inputs: Mapping[str, Any]) -> bool:
 
 def keep_losses(path: Path, losses: NDArray[np.float32]) -> None:
     """Write an array that is never there in part."""
-    aside = beside(path)
-    with open(aside, "wb") as file:
+    with opened_whole(path) as file:
         np.save(file, losses, allow_pickle=False)
-    sync(aside)
-    aside.replace(path)
 
 
 def kept_losses(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32] | None:

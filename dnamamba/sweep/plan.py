@@ -88,7 +88,7 @@ def make_plan(
         try:
             config = read_config(base, ["evaluation.markov=false", *overrides, *own], stores)
         except InputError as error:
-            raise InputError(f"run {name}: {error}") from None
+            raise type(error)(f"run {name}: {error}") from None
         if match and runs:
             wanted = count_parameters(next(iter(runs.values())).model)
             matched = match_parameters(config.model, wanted)

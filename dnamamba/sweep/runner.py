@@ -15,7 +15,7 @@ from types import FrameType
 
 import torch
 
-from dnamamba.errors import InputError
+from dnamamba.errors import InputError, UsageError
 from dnamamba.outcome import Say
 from dnamamba.sweep.plan import RUNS
 from dnamamba.sweep.worker import RESULT
@@ -58,7 +58,7 @@ def find_slots(jobs: int | None, on_cpu: bool) -> list[Slot]:
         count = torch.cuda.device_count()
         gpus = [one.strip() for one in visible.split(",")][:count] if visible else [str(i) for i in range(count)]
     if jobs is not None and jobs < 1:
-        raise InputError(f"--jobs: want 1 or more, got {jobs}")
+        raise UsageError(f"--jobs: want 1 or more, got {jobs}")
     if not gpus:
         return [Slot("the CPU", {}) for _ in range(jobs or 1)]
     chosen = [gpus[i % len(gpus)] for i in range(jobs or len(gpus))]

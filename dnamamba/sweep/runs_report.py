@@ -11,6 +11,7 @@ import yaml
 from dnamamba.config import format_size, to_dict
 from dnamamba.files import write_whole
 from dnamamba.html_report import Picture, Section, Table, Text, write_report
+from dnamamba.sweep.bits import digits, with_interval
 from dnamamba.sweep.plan import Plan
 from dnamamba.sweep.results import RunResult
 
@@ -106,7 +107,7 @@ def _row(one: RunResult) -> tuple[str, ...]:
     return (
         one.name, format_size(one.context), f"{one.figures['parameters']:,}", f"{one.figures['tokens'] / 1e6:,.1f}",
         f"{score.perplexity:.4f} ({score.low:.4f}-{score.high:.4f})", f"{score.bits:.4f}",
-        f"{difference.bits:+.4f} ({difference.low:+.4f} to {difference.high:+.4f})" if difference.high else "",
+        with_interval(difference) if difference.high else "",
     )  # fmt: skip
 
 
@@ -115,7 +116,7 @@ def _speed(one: RunResult) -> tuple[str, ...]:
     return (
         f"{rate / 1e3:,.1f}" if rate else "",
         f"{one.figures['peak_memory'] / 1e9:.2f}",
-        f"{one.figures['training_hours']:.4f}",
+        digits(one.figures["training_hours"]),
         one.figures["device"],
     )
 

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from dnamamba.config import parse_size
-from dnamamba.errors import InputError
+from dnamamba.errors import UsageError
 from dnamamba.evaluate import compare
 from dnamamba.model import ModelConfig
 from dnamamba.model.parameters import count_parameters
 from dnamamba.pictures import pyplot, save_picture
 from dnamamba.sweep import published
+from dnamamba.sweep.bits import digits
 from dnamamba.sweep.plan import Plan, common_overrides, make_plan, training_flops
 from dnamamba.sweep.power_law import PowerLaw, fit_power_law
 from dnamamba.sweep.results import RunResult
@@ -33,7 +34,7 @@ def parse_sizes(text: str) -> dict[str, tuple[int, int]]:
     for word in (word.strip() for word in text.split(",") if word.strip()):
         match = re.fullmatch(r"(\d+)x(\d+)", word)
         if word not in published.SIZES and match is None:
-            raise InputError(
+            raise UsageError(
                 f"--sizes: want some of {', '.join(published.SIZES)}, or WIDTHxBLOCKS such as 48x6; got {word!r}"
             )
         sizes[word] = (int(match[1]), int(match[2])) if match else published.SIZES[word]
@@ -96,8 +97,8 @@ def find_sizes(results: Sequence[RunResult], figures: Path, seed: int = 0) -> Fi
 
 def _words(law: PowerLaw) -> str:
     return (
-        f"loss = {law.scale:.4f} x N^-{law.exponent:.5f} (95% interval of the exponent {law.low:.5f} to "
-        f"{law.high:.5f}, targets resampled), every point within {law.worst:.2%} of it"
+        f"loss = {law.scale:.4f} x N^-{digits(law.exponent)} (95% interval of the exponent "
+        f"{digits(law.low)} to {digits(law.high)}, targets resampled), every point within {law.worst:.2%} of it"
     )
 
 
@@ -107,7 +108,7 @@ def _steps(results: Sequence[RunResult], seed: int) -> str:
     for small, large in pairwise(results):
         gain = compare(small.losses[small.context], large.losses[large.context], seed)
         if gain.high < 0:
-            worse.append(f"{large.name} than {small.name} by {-gain.bits:.4f} bits")
+            worse.append(f"{large.name} than {small.name} by {digits(-gain.bits)} bits")
         elif gain.low <= 0:
             even.append(f"{small.name} to {large.name}")
     if not worse and not even:
@@ -146,5 +147,5 @@ def _points(axes: Any, sizes: Sequence[float], results: Sequence[RunResult], law
     if law is not None:
         ends = min(sizes), max(sizes)
         steps = [ends[0] * (ends[1] / ends[0]) ** (i / 50) for i in range(51)]
-        label = f"power law, exponent {law.exponent:.4f} ({law.low:.4f} to {law.high:.4f})"
+        label = f"power law, exponent {digits(law.exponent)} ({digits(law.low)} to {digits(law.high)})"
         axes.plot(steps, [law.at(size) for size in steps], lw=1, color="0.3", label=label)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dnamamba.config import format_size, from_dict, parse_size, read_json, to_dict
-from dnamamba.errors import InputError
+from dnamamba.errors import InputError, UsageError
 from dnamamba.files import write_whole
 from dnamamba.html_report import Picture, Section, Table, Text, write_report
 from dnamamba.model_directory import read_record
@@ -60,11 +60,11 @@ def species_plan(
     """
     lengths = [one for one in parse_contexts(contexts_text) if one is not None] if contexts_text.strip() else []
     if not lengths:
-        raise InputError("sweep context --train: want --contexts such as 1k,4k,16k; a run has windows of so many bases")
+        raise UsageError("sweep context --train: want --contexts such as 1k,4k,16k; a run has windows of so many bases")
     if not stores:
-        raise InputError("--task species: give --store S; its assemblies are the classes")
+        raise UsageError("--task species: give --store S; its assemblies are the classes")
     if not model:
-        raise InputError("--task species: give --model M, a pretrained model or the folder of a sweep context --train")
+        raise UsageError("--task species: give --model M, a pretrained model or the folder of a sweep context --train")
     common = read_config(base, overrides, str(model), stores, ())
     step = max(stage.length * stage.windows for stage in common.stages)
     whole = sum(stage.length * stage.windows * stage.steps for stage in common.stages)

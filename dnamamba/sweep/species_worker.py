@@ -1,19 +1,17 @@
 """One run of a species sweep in a process of its own: `python -m dnamamba.sweep.species_worker OUT NAME`."""
 
 import json
-import sys
 from pathlib import Path
 
 import torch
 
 from dnamamba.config import read_json
 from dnamamba.device import choose_device, peak_memory
-from dnamamba.errors import InputError
 from dnamamba.files import write_whole
 from dnamamba.species.finetune import CONFIG_FILE, finetune
 from dnamamba.sweep.plan import RUNS
 from dnamamba.sweep.species_contexts import read_species_plan
-from dnamamba.sweep.worker import RESULT, alone
+from dnamamba.sweep.worker import RESULT, alone, as_process
 
 
 def tune_one(out: Path, name: str) -> None:
@@ -42,7 +40,4 @@ def tune_one(out: Path, name: str) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        tune_one(Path(sys.argv[1]), sys.argv[2])
-    except InputError as error:
-        sys.exit(f"{error}")
+    as_process(tune_one)

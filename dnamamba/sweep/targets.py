@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dnamamba.config import format_size, parse_size
 from dnamamba.corpus import Corpus
-from dnamamba.errors import InputError
+from dnamamba.errors import InputError, UsageError
 from dnamamba.held_out import TargetBlock, evaluation_targets
 from dnamamba.pipelines.alphabet import Alphabet
 from dnamamba.pipelines.splits import SplitRegion
@@ -111,11 +111,11 @@ def parse_contexts(text: str) -> tuple[Context, ...]:
     words = [word.strip() for word in text.split(",") if word.strip()]
     if not words:
         if text.strip():
-            raise InputError(f"--contexts: want sizes such as 1k,16k,1M,full, got {text!r}")
+            raise UsageError(f"--contexts: want sizes such as 1k,16k,1M,full, got {text!r}")
         return DEFAULT_CONTEXTS
     sizes = {parse_size(word, "--contexts") for word in words if word.lower() != FULL}
     if 0 in sizes:
-        raise InputError("--contexts: want 1 base or more, got 0")
+        raise UsageError("--contexts: want 1 base or more, got 0")
     return (*sorted(sizes), *((None,) if FULL in (word.lower() for word in words) else ()))
 
 

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dnamamba.config import format_size, parse_size
-from dnamamba.errors import InputError
+from dnamamba.errors import InputError, UsageError
 from dnamamba.html_report import Table
 from dnamamba.pictures import pyplot, save_picture
 from dnamamba.pretrain_config import read_config
 from dnamamba.sweep import published
+from dnamamba.sweep.bits import between, digits
 from dnamamba.sweep.plan import Plan, common_overrides, make_plan
 from dnamamba.sweep.results import RunResult
 from dnamamba.sweep.runs_report import Findings
@@ -36,7 +37,7 @@ def context_plan(
     contexts = parse_contexts(contexts_text) if contexts_text.strip() else ()
     sizes = [context for context in contexts if context is not None]
     if not sizes or len(sizes) < len(contexts):
-        raise InputError(
+        raise UsageError(
             "sweep context --train: want --contexts such as 1k,4k,16k; a run has a context of so many bases"
         )
     base, overrides = base or BASE, [*common_overrides(tokens, None), *overrides]
@@ -75,10 +76,11 @@ def find_contexts(results: Sequence[RunResult], figures: Path) -> Findings:
     picture = figures / "trained_contexts.png"
     _draw(results, picture)
     first, best = results[0], min(results, key=lambda one: one.score.bits)
+    gain = best.difference
     said = [
         f"Trained on {first.figures['tokens'] / 1e6:,.1f} M tokens each. The best is the run at "
-        f"{format_size(best.context)}: perplexity {best.score.perplexity:.4f}, {best.difference.bits:+.4f} bits a base "
-        f"({best.difference.low:+.4f} to {best.difference.high:+.4f}) against the run at {format_size(first.context)}.",
+        f"{format_size(best.context)}: perplexity {best.score.perplexity:.4f}, {digits(gain.bits, '+')} bits a base "
+        f"({between(gain)}) against the run at {format_size(first.context)}.",
     ]
     caption = "Perplexity against the context each run was trained and read at; bars are 95% intervals."
     contexts = list(first.scores)

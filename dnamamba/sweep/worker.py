@@ -7,7 +7,7 @@ checkpoint.
 import fcntl
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from dnamamba.corpus import open_corpus
 from dnamamba.device import choose_device
 from dnamamba.errors import InputError
 from dnamamba.files import write_whole
+from dnamamba.interrupts import signal_of, sigterm_heard
 from dnamamba.model_directory import load
 from dnamamba.pipelines.alphabet import ALPHABETS
 from dnamamba.pipelines.splits import Splits
@@ -93,8 +94,16 @@ def alone(folder: Path) -> Iterator[None]:
         yield
 
 
-if __name__ == "__main__":
+def as_process(run: Callable[[Path, str], None]) -> None:
+    """Carry out the run that the command line names; an error or a stop is one line, for log and sweep."""
     try:
-        run_one(Path(sys.argv[1]), sys.argv[2])
+        with sigterm_heard():
+            run(Path(sys.argv[1]), sys.argv[2])
     except InputError as error:
-        sys.exit(f"{error}")
+        sys.exit(str(error))
+    except KeyboardInterrupt as stop:
+        sys.exit(f"stopped by {signal_of(stop).name}")
+
+
+if __name__ == "__main__":
+    as_process(run_one)

@@ -13,7 +13,7 @@ import torch
 
 from dnamamba.config import format_size, from_dict, read_json, to_dict
 from dnamamba.device import Device, autocast_dtype, choose_device
-from dnamamba.errors import InputError
+from dnamamba.errors import InputError, UsageError, usage
 from dnamamba.files import write_whole
 from dnamamba.model import ModelConfig
 from dnamamba.model.config import SELECTIVE, MixerName
@@ -60,7 +60,8 @@ def run_task(
     task = TASKS[name]
     settings = replace(task.settings, **{key: value for key, value in changes.items() if value is not None})
     _check(task, settings)
-    models = _models(settings, mixers, selective)
+    with usage():
+        models = _models(settings, mixers, selective)
     place = choose_device(device)
     _claim(out, {"task": name, "settings": to_dict(settings)})
     outcomes = [_one(task, settings, label, config, out / label, place) for label, config in models.items()]
@@ -78,11 +79,11 @@ def _check(task: Task, settings: TaskSettings) -> None:
     least = {"length": task.shortest, "batch": 1, "steps": 1, "lr": 1e-12, "d_model": 1, "n_layers": 1}
     for key, smallest in least.items():
         if not getattr(settings, key) >= smallest:
-            raise InputError(f"{key.replace('_', '-')}: want {smallest:g} or more, got {getattr(settings, key)}")
+            raise UsageError(f"{key.replace('_', '-')}: want {smallest:g} or more, got {getattr(settings, key)}")
     for key in ("longest", "stop_length"):
         value = getattr(settings, key)
         if value and value < task.shortest:
-            raise InputError(f"{key.replace('_', '-')}: want 0 or {task.shortest} or more, got {value}")
+            raise UsageError(f"{key.replace('_', '-')}: want 0 or {task.shortest} or more, got {value}")
 
 
 def _models(settings: TaskSettings, mixers: Sequence[MixerName], selective: Sequence[str]) -> dict[str, ModelConfig]:

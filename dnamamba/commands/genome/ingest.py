@@ -87,7 +87,7 @@ def ingest(
     if assembly is not None and len(sources) > 1:
         raise click.UsageError("--assembly names one assembly; give one SOURCE with it")
     from dnamamba.base_progress import BaseProgress
-    from dnamamba.pipelines.remote_source import ingest_source
+    from dnamamba.pipelines.remote_source import check_names, ingest_source
 
     options: dict[str, Any] = {
         "assembly": assembly,
@@ -107,6 +107,9 @@ def ingest(
         "keep": keep,
         "format": format,
     }
+
+    if len(sources) > 1:
+        check_names(sources, store, format, replace=resume or overwrite)  # type: ignore[arg-type]  # click has checked it
 
     def tell(made: "Assembly") -> None:
         bases = sum(made.sizes.values())

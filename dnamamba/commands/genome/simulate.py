@@ -22,10 +22,12 @@ def simulate(
     """
     from dnamamba.base_progress import BaseProgress
     from dnamamba.config import from_dict, parse_size, with_overrides
+    from dnamamba.errors import usage
     from dnamamba.pipelines.simulate.apes import SimulateConfig, simulate_store
 
     values: dict[str, object] = {"bases": parse_size(bases, "--bases"), "seed": seed, "contigs": contigs}
-    config = from_dict(SimulateConfig, with_overrides(values, settings), "simulate")
+    with usage():
+        config = from_dict(SimulateConfig, with_overrides(values, settings), "simulate")
     with BaseProgress("simulate") as progress:
         made = simulate_store(
             store,
