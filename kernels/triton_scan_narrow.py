@@ -131,7 +131,7 @@ def narrow_output_kernel(
     C = _state_rows(C_ptr, SC, t, last, n, N, NP, WORDS, EVEN)
     for i in tl.range(0, left, 4, num_stages=STAGES):
         if i % BLOCK == 0:
-            store(border_ptr + (i // BLOCK).to(tl.int64) * (N * D) + nd, h, on, EVEN)
+            store(border_ptr + ((zero + i) // BLOCK).to(tl.int64) * (N * D) + nd, h, on, EVEN)
         t = zero + i + 4 + steps
         next_x = _channel_rows(x_ptr, SX, t, last, d, on_d, ROW_WORDS, EVEN)
         next_dt = _channel_rows(dt_ptr, SD, t, last, d, on_d, ROW_WORDS, EVEN, PAST_END)

@@ -16,6 +16,7 @@ from dnamamba.kernels.triton_scan_plan import BACKWARD, FLOAT32, FORWARD, Sizes,
 # RMS error over RMS of the reference: float32 rounding; 11 and 8 bits of mantissa.
 FORWARD_TOLERANCE = {torch.float32: 1e-5, torch.float16: 1e-3, torch.bfloat16: 1e-2}
 GRADIENT_TOLERANCE = {torch.float32: 1e-4, torch.float16: 1e-3, torch.bfloat16: 1e-2}
+pytestmark = pytest.mark.timeout(600)  # the interpreter is slow, and slower beside other work
 HERE = Path(__file__).parent
 
 

@@ -15,7 +15,7 @@ def run_json(script: Path, *, interpret: bool) -> dict[str, Any]:
     env |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(root), env.get("PYTHONPATH", "")])}
     if interpret:
         env["TRITON_INTERPRET"] = "1"
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=env, timeout=280)
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=env, timeout=560)
     if done.returncode:
         raise AssertionError(f"{script.name} failed:\n{done.stderr[-4000:]}")
     result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])

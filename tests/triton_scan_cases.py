@@ -233,10 +233,10 @@ SMALL = {
     "chunks in pieces": Case(L=36, D=5, N=5, T=16, reset=True),
 }
 SORTED = {  # more channels than a tile has, in tiles of equally fast ones
-    "slow and fast channels, many resets": Case(L=32, D=33, N=64, T=16, slow_to_fast=True, fastest=60.0, reset=True),
-    "slow and fast channels, odd": Case(L=30, D=45, N=33, T=16, slow_to_fast=True, fastest=60.0),
+    "slow and fast channels, many resets": Case(L=32, D=17, N=64, T=16, slow_to_fast=True, fastest=60.0, reset=True),
+    "slow and fast channels, odd": Case(L=30, D=29, N=33, T=16, slow_to_fast=True, fastest=60.0),
     "slow and fast channels, whole": Case(
-        B=2, L=32, D=32, N=64, T=16, slow_to_fast=True, fastest=60.0, dtype=torch.bfloat16
+        B=2, L=32, D=16, N=64, T=16, slow_to_fast=True, fastest=60.0, dtype=torch.bfloat16
     ),
     "slow and fast channels, 16 states": Case(L=21, D=70, T=8, slow_to_fast=True, fastest=60.0, strided=True),
     "slow and fast channels, no bias": Case(L=12, D=9, N=64, T=8, bias=False),

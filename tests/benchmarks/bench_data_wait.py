@@ -39,9 +39,9 @@ class Resident(ReadAhead):
 
     def __iter__(self) -> Iterator[MicroBatch]:
         first: list[MicroBatch] = []
-        for step, micro in self.loader.sampler:
+        for step, micro in self.loader.order:
             if step == 0:
-                one = self.loader.dataset[step, micro]
+                one = self.loader.data[step, micro]
                 first.append(one._replace(bases=one.bases.to(self.device)))
             yield first[micro]._replace(step=step)
 
