@@ -79,15 +79,6 @@ def _as_words(*rows: Tensor) -> tuple[Any, ...]:
     return _WORDS[rows[0].dtype], *(t.view(torch.int32) for t in rows)
 
 
-def _row_words(size: Sizes, width: int, *rows: Tensor | None) -> tuple[Any, ...]:
-    """x, dt and z for narrow tiles: as words where a lane would copy 16 bits else, less than a copy can be."""
-    if width * 4 > 32 or size.D % width or size.L % plan.BLOCK:
-        return None, *rows
-    words, *viewed = _as_words(*(t for t in rows if t is not None))
-    views = iter(viewed)
-    return words, *(None if t is None else next(views) for t in rows)
-
-
 def _strides(t: Tensor | None) -> tuple[int, int]:
     return (0, 0) if t is None else (t.stride(0), t.stride(1))
 
@@ -201,9 +192,9 @@ def scan_forward(
     machine = multiprocessors(x.device)
     T = walk.T if walk else chunk_length or plan.plan_forward(size, x.element_size(), machine)
     chunks = -(-size.L // T)
-    width = plan.narrow_tile(size, chunks, machine)[0]
+    narrow = plan.is_narrow(size, chunks, machine)
     A_nd = start = None
-    if not width or chunks > 1:
+    if not narrow:
         A_nd = _by_state(A)
         start = _chunk_starts(
             size, T, x, dt, None, B, A_nd, dt_bias, reset, reset_bytes, _by_state(initial_state), dt_softplus,
@@ -213,9 +204,6 @@ def scan_forward(
     final = torch.empty(size.B, size.D, size.N, dtype=torch.float32, device=x.device)
     borders = torch.empty(borders_shape(size.B, size.L, size.D, size.N), dtype=torch.float32, device=x.device)
     words, B, C = _as_words(B, C)
-    row_words = None
-    if width:
-        row_words, x, dt, z = _row_words(size, width, x, dt, z)
     (sxb, sx), (sdb, sd), (szb, sz) = _strides(x), _strides(dt), _strides(z)
     (sbb, sb), (scb, sc) = _strides(B), _strides(C)
     programs = size.tiles * size.B * chunks
@@ -225,14 +213,13 @@ def scan_forward(
         "SX": sx, "SD": sd, "SZ": sz, "SB": sb, "SC": sc, "D": size.D, "N": size.N, "NP": size.NP,
         "BLOCK": plan.BLOCK, "WORDS": words, "SOFTPLUS": dt_softplus, "num_warps": 1,
     }  # fmt: skip
-    if width:
-        # Narrow tiles read A and the first states as the caller has them: in one walk nothing is launched before it.
-        start = initial_state if start is None else start.transpose(-1, -2)
-        start = None if start is None else start.detach().float().contiguous()
-        even = size.D % width == 0 and size.N == size.NP and size.L % plan.BLOCK == 0
-        narrow_output_kernel[(-(-size.D // width) * size.B * chunks,)](
+    if narrow:
+        # It reads A and the first state as the caller has them: nothing is launched before it.
+        start = None if initial_state is None else initial_state.detach().float().contiguous()
+        width = size.BD // 2
+        narrow_output_kernel[(-(-size.D // width) * size.B,)](
             *inputs, A.detach().float().contiguous(), *skips, start, *rest, **constants,
-            BD=width, ROW_WORDS=row_words, EVEN=even, STAGES=NARROW_STAGES,
+            BD=width, EVEN=size.even, STAGES=NARROW_STAGES,
         )  # fmt: skip
         return y, final, borders
     constants |= {"BD": size.BD, "EVEN": size.even}

@@ -85,11 +85,12 @@ def chunk_kernel(
     """Walk a chunk away from the end where its sum is wanted, and stop once nothing further away can matter.
 
     Forward: from the last step to the first, weight dt * x, row B. ADJOINT: from the first step to the last, weight
-    dy = dout * silu(z) (x_ptr holds dout), row C (B_ptr holds it). The states stand in NG groups of NP / NG: in a fresh
-    model the first is the slowest, and when all others have stopped, the walk goes on with it alone. Of each batch
-    row's n_chunks, n_walked are walked, from first_chunk on: who wants only where chunks start needs no sum of the
-    outermost ones. SORTED: channels of a block that is dealt out to its tiles as `order_kernel` put them in order, BD
-    times a power of two, or 0. Every block then has all its tiles, and EVEN says that D is a multiple of it.
+    dy = dout * silu(z) (x_ptr holds dout), row C (B_ptr holds it). The states stand in NG groups of NP / NG, 1, 2 or 4:
+    in a fresh model later ones are faster, and when the later half of the groups has stopped, the walk goes on with the
+    other half. Of each batch row's n_chunks, n_walked are walked, from first_chunk on: who wants only where chunks
+    start needs no sum of the outermost ones. SORTED: channels of a block that is dealt out to its tiles as
+    `order_kernel` put them in order, BD times a power of two, or 0. Every block then has all its tiles, and EVEN says
+    that D is a multiple of it.
     """
     WIDTH: tl.constexpr = SORTED if SORTED else BD
     BLOCKS: tl.constexpr = (D + WIDTH - 1) // WIDTH
@@ -141,8 +142,8 @@ def chunk_kernel(
             zs = zs + (row(z_ptr, SZ, t, last, d, on_d, EVEN),)
         for g in tl.static_range(NG):
             Bs = Bs + (state_row(B_ptr, SB, t, last, g * HALF + m, N, WORDS is not None, EVEN),)
-    # Two loops, not one a group: the compiler's time grows with the cube of what stands here.
-    for end in tl.static_range(NG, 0, 1 - NG if NG > 1 else -1):
+    # Not a loop a group: the compiler's time grows with the cube of what stands here.
+    for halved in tl.static_range(3 if NG == 4 else NG):  # NG >> halved groups are walked
         alive = is_open
         while (block < blocks) & alive:
             ahead = (block + 1) * BLOCK if ADJOINT else last - (block + 2) * BLOCK + 1
@@ -162,7 +163,7 @@ def chunk_kernel(
                     if ADJOINT and z_ptr is not None:
                         next_zs = next_zs + (row(z_ptr, SZ, ahead, last, d, on_d, EVEN),)
                     for g in tl.static_range(NG):
-                        if g < end:
+                        if g < NG >> halved:
                             words = state_row(B_ptr, SB, ahead, last, g * HALF + m, N, WORDS is not None, EVEN)
                             next_Bs = next_Bs + (words,)
                         else:
@@ -186,7 +187,7 @@ def chunk_kernel(
                             is_open &= not is_reset
                     new = ()
                     for k in tl.static_range(2 * NG):
-                        if k // 2 < end:
+                        if k // 2 < NG >> halved:
                             part = unpack(Bs[u * NG + k // 2][k % 2], k % 2 == 1, WORDS)
                             part *= tl.exp2(As[k] * time[None, :]) * weight[None, :]
                             if reset_ptr is not None:
@@ -207,7 +208,7 @@ def chunk_kernel(
                 xs, dts, zs, Bs = next_xs, next_dts, next_zs, next_Bs
             block += 1
             most = time[None, :] + float("-inf")  # log2 of what is left
-            for k in tl.static_range(2 if end > 1 else 0, 2 * end):
+            for k in tl.static_range((NG >> halved) // 2 * 2, 2 * (NG >> halved)):
                 log2 = As[k] * time[None, :]
                 if not EVEN:
                     log2 = tl.where((2 * (k // 2 * HALF + m) + k % 2 < N)[:, None] & on_d[None, :], log2, float("-inf"))

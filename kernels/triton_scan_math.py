@@ -96,13 +96,13 @@ def rows(ptr, STRIDE: tl.constexpr, t, last, axis, on, EVEN: tl.constexpr, other
 def state_rows(
     ptr, STRIDE: tl.constexpr, t, last, n, N: tl.constexpr, NP: tl.constexpr, WORDS: tl.constexpr, EVEN: tl.constexpr,
 ):  # fmt: skip
-    """The rows of B or C of two steps as float32 [2, NP]; `ptr` and STRIDE count 32-bit words where WORDS says so."""
+    """The rows of B or C of steps `t` as float32 [steps, NP]; `ptr` and STRIDE count 32-bit words if WORDS says so."""
     if WORDS is None:
         values = rows(ptr, STRIDE, t, last, n, n < N, EVEN).to(tl.float32)
     else:
         m = tl.arange(0, NP // 2)
         words = rows(ptr, STRIDE, t, last, m, 2 * m < N, EVEN, 0)
-        values = tl.reshape(tl.join(half_word(words, False, WORDS), half_word(words, True, WORDS)), [2, NP])
+        values = tl.reshape(tl.join(half_word(words, False, WORDS), half_word(words, True, WORDS)), [t.shape[0], NP])
     return values
 
 

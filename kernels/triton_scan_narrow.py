@@ -1,9 +1,8 @@
-"""The output pass in narrow tiles, for few channels: one walk replaces chunks and the walk that finds their states.
+"""The output pass in tiles half as wide: one walk replaces chunks, and the walk that finds their states.
 
-The walk of triton_scan_sparse.py with four steps a round: with tiles of 8 channels, what is a number a channel is then
-one number a lane. A thread holds four neighbouring states of one channel in 8 (of two in 16), which a load of A as the
-caller has it, [D, N], decides: all that meets it follows. 55 instructions a step of 8 channels, 93 of 16; the tile of
-32 channels in triton_scan_sparse.py has 168.
+The walk of triton_scan_sparse.py with four steps a round. A thread holds four neighbouring states of two channels,
+which a load of A as the caller has it, [D, N], decides: all that meets it follows. 93 instructions a step and tile of
+16 channels, where the tile of 32 has 168: two tiles on a scheduler then hide each other's waiting.
 """
 # mypy: ignore-errors
 # ruff: noqa: SIM108
@@ -14,17 +13,17 @@ import triton.language as tl
 
 from dnamamba.kernels.triton_scan_math import (
     LOG2E,
-    half_word,
     load,
     rows,
     sigmoid,
     start_over,
+    state_rows,
     store,
     time_step,
     zeros_as,
 )
 
-STAGES = 3
+STAGES = 4
 
 
 @triton.jit
@@ -45,34 +44,6 @@ def _together(v0, v1, v2, v3):
 
 
 @triton.jit
-def _state_rows(
-    ptr, STRIDE: tl.constexpr, t, last, n, N: tl.constexpr, NP: tl.constexpr, WORDS: tl.constexpr, EVEN: tl.constexpr,
-):  # fmt: skip
-    """As triton_scan_math.state_rows, of four steps."""
-    if WORDS is None:
-        values = rows(ptr, STRIDE, t, last, n, n < N, EVEN).to(tl.float32)
-    else:
-        m = tl.arange(0, NP // 2)
-        words = rows(ptr, STRIDE, t, last, m, 2 * m < N, EVEN, 0)
-        values = tl.reshape(tl.join(half_word(words, False, WORDS), half_word(words, True, WORDS)), [4, NP])
-    return values
-
-
-@triton.jit
-def _channel_rows(
-    ptr, STRIDE: tl.constexpr, t, last, d, on_d, WORDS: tl.constexpr, EVEN: tl.constexpr, other: tl.constexpr = 0.0,
-):  # fmt: skip
-    """The rows of x, dt or z as float32. As words (EVEN only) each channel's lane copies the word its value is in."""
-    if WORDS is None:
-        values = rows(ptr, STRIDE, t, last, d, on_d, EVEN, other).to(tl.float32)
-    else:
-        words = rows(ptr, STRIDE, t, last, d // 2, on_d, EVEN, 0)
-        words = tl.where(d % 2 == 0, words << 16, words) & -65536  # the channel's value in the upper half
-        values = half_word(words, True, WORDS)
-    return values
-
-
-@triton.jit
 def _step(h, A, step, weight, B, reset_ptr, t, last, EVEN: tl.constexpr):
     """The state after step `t`."""
     old = start_over(h, reset_ptr, t, last, EVEN)
@@ -86,7 +57,7 @@ def narrow_output_kernel(
     L, T, n_chunks, sxb, sdb, szb, sbb, scb,
     SX: tl.constexpr, SD: tl.constexpr, SZ: tl.constexpr, SB: tl.constexpr, SC: tl.constexpr,
     D: tl.constexpr, N: tl.constexpr, NP: tl.constexpr, BD: tl.constexpr, BLOCK: tl.constexpr, STAGES: tl.constexpr,
-    WORDS: tl.constexpr, ROW_WORDS: tl.constexpr, SOFTPLUS: tl.constexpr, EVEN: tl.constexpr,
+    WORDS: tl.constexpr, SOFTPLUS: tl.constexpr, EVEN: tl.constexpr,
 ):  # fmt: skip
     """Arguments and grid as in triton_scan_forward.output_kernel, but A [D, N] and start [.., D, N]."""
     TILES: tl.constexpr = (D + BD - 1) // BD
@@ -124,20 +95,20 @@ def narrow_output_kernel(
     last = left - 1
     zero = left * 0
     t = zero + steps
-    x = _channel_rows(x_ptr, SX, t, last, d, on_d, ROW_WORDS, EVEN)
-    dt = _channel_rows(dt_ptr, SD, t, last, d, on_d, ROW_WORDS, EVEN, PAST_END)
-    z = x if z_ptr is None else _channel_rows(z_ptr, SZ, t, last, d, on_d, ROW_WORDS, EVEN)
-    B = _state_rows(B_ptr, SB, t, last, n, N, NP, WORDS, EVEN)
-    C = _state_rows(C_ptr, SC, t, last, n, N, NP, WORDS, EVEN)
+    x = rows(x_ptr, SX, t, last, d, on_d, EVEN).to(tl.float32)
+    dt = rows(dt_ptr, SD, t, last, d, on_d, EVEN, PAST_END).to(tl.float32)
+    z = x if z_ptr is None else rows(z_ptr, SZ, t, last, d, on_d, EVEN).to(tl.float32)
+    B = state_rows(B_ptr, SB, t, last, n, N, NP, WORDS, EVEN)
+    C = state_rows(C_ptr, SC, t, last, n, N, NP, WORDS, EVEN)
     for i in tl.range(0, left, 4, num_stages=STAGES):
         if i % BLOCK == 0:
             store(border_ptr + ((zero + i) // BLOCK).to(tl.int64) * (N * D) + nd, h, on, EVEN)
         t = zero + i + 4 + steps
-        next_x = _channel_rows(x_ptr, SX, t, last, d, on_d, ROW_WORDS, EVEN)
-        next_dt = _channel_rows(dt_ptr, SD, t, last, d, on_d, ROW_WORDS, EVEN, PAST_END)
-        next_z = next_x if z_ptr is None else _channel_rows(z_ptr, SZ, t, last, d, on_d, ROW_WORDS, EVEN)
-        next_B = _state_rows(B_ptr, SB, t, last, n, N, NP, WORDS, EVEN)
-        next_C = _state_rows(C_ptr, SC, t, last, n, N, NP, WORDS, EVEN)
+        next_x = rows(x_ptr, SX, t, last, d, on_d, EVEN).to(tl.float32)
+        next_dt = rows(dt_ptr, SD, t, last, d, on_d, EVEN, PAST_END).to(tl.float32)
+        next_z = next_x if z_ptr is None else rows(z_ptr, SZ, t, last, d, on_d, EVEN).to(tl.float32)
+        next_B = state_rows(B_ptr, SB, t, last, n, N, NP, WORDS, EVEN)
+        next_C = state_rows(C_ptr, SC, t, last, n, N, NP, WORDS, EVEN)
         t = zero + i + steps
         step = time_step(dt + bias, (t <= last)[:, None], SOFTPLUS, EVEN)
         # Joined and split: so the compiler moves them to the states' layout, not what they are made of.

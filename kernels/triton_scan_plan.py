@@ -25,10 +25,10 @@ SORTED_GROUPS = 4
 # What a walk goes through with the step sizes of a fresh model, sorted and not: so many steps, and a share of the rest.
 WALKED = ((512, 0.3), (2048, 0.55))
 SPARSE = 9  # programs a multiprocessor up to which the output pass for few of them is faster
-# The output pass in narrow tiles: a tile's share of the wide one's channels, programs a multiprocessor, clocks as in
-# FORWARD. Predicted from its instructions (55 and 93 a step), not measured yet.
-NARROW: tuple[tuple[int, int, tuple[float, float]], ...] = ((4, 20, (80.0, 10.0)), (2, 16, (130.0, 18.0)))
-NARROW_CHUNKS = 1  # a sequence, up to which tiles may be narrow
+# The output pass in one walk of tiles half as wide: programs a multiprocessor up to which it can be faster than chunks,
+# and clocks as in FORWARD.
+NARROW = (8, (250.0, 6.5))
+NARROW_OF = 32  # channels of a wide tile, whose halves were measured
 FLOAT32 = 256  # steps of a chunk at most, in float32: slow states drift in a walk, not from chunk to chunk
 LONG = 2**19  # steps from which extra memory is held to a quarter of 16-bit x, dt, z and y
 
@@ -88,16 +88,19 @@ class Sizes(NamedTuple):
         return block if block > self.BD and T >= SORTED_FROM else 0
 
 
-@cache
-def narrow_tile(size: Sizes, chunks: int, machine: int) -> tuple[int, float]:
-    """Channels of the output pass's tile, 0 where the wide one is faster, and clocks of a step of all programs."""
-    best = 0, _clocks(size.B * size.tiles * chunks, machine, FORWARD[0], FORWARD[2])
-    for share, warps, step in NARROW if chunks <= NARROW_CHUNKS else ():
-        width = size.BD // share
-        programs = size.B * -(-size.D // width) * chunks
-        if programs <= machine * warps:  # where programs queue, the wide tile's few instructions count
-            best = min(best, (width, _clocks(programs, machine, warps, step)), key=lambda choice: choice[1])
-    return best
+def narrow_clocks(size: Sizes, machine: int) -> float:
+    """Clocks of a step of one walk in narrow tiles; infinite where that is not for."""
+    programs = size.B * -(-size.D // (size.BD // 2))
+    most, step = NARROW
+    return (
+        _clocks(programs, machine, most, step) if size.BD >= NARROW_OF and programs <= machine * most else float("inf")
+    )
+
+
+def is_narrow(size: Sizes, chunks: int, machine: int) -> bool:
+    """Whether the output pass runs in narrow tiles."""
+    wide = _clocks(size.B * size.tiles, machine, FORWARD[0], FORWARD[2])
+    return chunks == 1 and narrow_clocks(size, machine) < wide
 
 
 def _walk_clocks(size: Sizes, T: int, pieces: int, machine: int) -> float:
@@ -140,7 +143,9 @@ def pick_chunk_length(
     def cost(T: int) -> float:
         walk = 0.0 if T >= size.L else _walk_clocks(size, T, pick_pieces(size, T, machine), machine)
         chunks = -(-size.L // T)
-        step = narrow_tile(size, chunks, machine)[1] if narrow else _clocks(rows * chunks, machine, warps, one_pass)
+        step = _clocks(rows * chunks, machine, warps, one_pass)
+        if narrow and chunks == 1:
+            step = min(step, narrow_clocks(size, machine))
         return (T + START) * step + walk
 
     # Shorter chunks would spend their time on carrying states.

@@ -37,11 +37,11 @@ def compiled() -> dict[str, Any]:
         *SORTED,
         *(f"{name}, many programs" for name in MANY),
         *(f"{name}, walked whole" for name in WHOLE),
-        *(f"{name}, tiles of 1/{share}" for name in NARROW for share in (4, 2)),
+        *(f"{name}, narrow tiles" for name in NARROW),
     ],
 )
 def test_matches_float64(name: str, interpreted: dict[str, Any]) -> None:
-    case = re.sub(", (many programs|walked whole|tiles of 1/.)$", "", name)
+    case = re.sub(", (many programs|walked whole|narrow tiles)$", "", name)
     dtype = (SMALL | SORTED)[case].dtype
     for output, error in interpreted[name].items():
         limit = (FORWARD_TOLERANCE if output in ("y", "final_state") else GRADIENT_TOLERANCE)[dtype]

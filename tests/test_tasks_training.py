@@ -77,6 +77,40 @@ def test_a_killed_training_goes_on_to_the_same_bits(tmp_path, monkeypatch):
     assert all(torch.equal(*pair) for pair in zip(over.model.parameters(), resumed.model.parameters(), strict=True))
 
 
+def test_the_model_of_the_best_look_is_kept_over_a_resume_too(tmp_path, monkeypatch):
+    """Accuracy at the stop length decides, then that at the trained one, then the loss."""
+    monkeypatch.setattr("dnamamba.tasks.training.CHECKPOINT_SECONDS", 0.0)
+    weights = {}
+
+    def training(found):
+        one = TaskTraining(INDUCTION_HEADS, SETTINGS, SMALL, CPU)
+        looks = iter(found)
+        monkeypatch.setattr(one, "_check", lambda: (next(looks), 1.0, 1.0))
+        monkeypatch.setattr(one, "_far", lambda loss, accuracy, whole: {0.3: 0.5, 0.2: 0.75, 0.1: 0.75}.get(loss))
+        return one
+
+    def look(one, last=99):
+        def looked(look):
+            weights[look.step] = {name: tensor.clone() for name, tensor in one.model.state_dict().items()}
+            if look.step == last:
+                raise KeyboardInterrupt
+
+        return looked
+
+    for name, found, best in (("a", (0.3, 0.2, 0.0), 8), ("b", (0.3, 0.2, 0.1), 12), ("c", (0.2, 0.2, 0.3), 4)):
+        one = training(found)
+        one.run(tmp_path / name, look(one))
+        assert one.best.step == best
+        assert all(torch.equal(tensor, weights[best][key]) for key, tensor in one.model.state_dict().items()), name
+    killed = training((0.2, 0.2))
+    with pytest.raises(KeyboardInterrupt):
+        killed.run(tmp_path / "d", look(killed, last=8))
+    resumed = training((0.3, 0.3))
+    resumed.run(tmp_path / "d", lambda look: None)
+    assert resumed.best.step == 4
+    assert all(torch.equal(tensor, weights[4][key]) for key, tensor in resumed.model.state_dict().items())
+
+
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
     training = TaskTraining(INDUCTION_HEADS, SETTINGS, SMALL, CPU)
     with torch.no_grad():

@@ -27,7 +27,7 @@ SIZES = {
     "SX": 1024, "SZ": 1024, "SD": 512, "SG": 512, "SB": 64, "SC": 64, "ODX": 512, "ODD": 512, "ODZ": 512,
     "D": 512, "N": 16, "NP": 16, "BD": 32,
     "BLOCK": BLOCK, "STAGES": STAGES, "NG": 4, "SORTED": 0, "WORDS": None, "SOFTPLUS": True, "EVEN": True, "SIZE": 1024,
-    "SUMMED": SUMMED // 8, "ROW_WORDS": None,
+    "SUMMED": SUMMED // 8,
 }  # fmt: skip
 NARROW = {"STAGES": NARROW_STAGES, "WORDS": tl.bfloat16, "SB": 32, "SC": 32, "reset_ptr": None}
 CHUNK = {"U": CHUNK_UNROLL, "PREFETCH": True, "reset_ptr": None, "WORDS": tl.bfloat16, "SB": 32}
@@ -38,8 +38,7 @@ KERNELS: dict[str, tuple[Any, dict[str, Any]]] = {
     "sparse output": (sparse_output_kernel, {"WORDS": tl.bfloat16, "SB": 32, "SC": 32, "reset_ptr": None}),
     "sparse output, resets, odd": (sparse_output_kernel, {"EVEN": False}),
     "narrow output": (narrow_output_kernel, NARROW | {"BD": 16}),
-    "narrow output, words": (narrow_output_kernel, NARROW | {"BD": 8, "ROW_WORDS": tl.bfloat16}),
-    "narrow output, resets, odd": (narrow_output_kernel, {"STAGES": NARROW_STAGES, "BD": 8, "EVEN": False}),
+    "narrow output, resets, odd": (narrow_output_kernel, {"STAGES": NARROW_STAGES, "BD": 16, "EVEN": False}),
     "chunk": (chunk_kernel, UNSORTED | {"ADJOINT": False, "z_ptr": None}),
     "chunk, one group": (chunk_kernel, UNSORTED | {"ADJOINT": False, "z_ptr": None, "NG": 1}),
     "chunk, sorted": (chunk_kernel, CHUNK | {"ADJOINT": False, "z_ptr": None, "SORTED": 128}),
@@ -58,14 +57,10 @@ KERNELS: dict[str, tuple[Any, dict[str, Any]]] = {
 }
 
 
-def pointer_type(name: str, words: bool, row_words: bool) -> str:
+def pointer_type(name: str, words: bool) -> str:
     if name in ("reset_ptr", "cut_ptr"):
         return "*u8"
-    if (
-        name == "order_ptr"
-        or (name in ("B_ptr", "C_ptr") and words)
-        or (name in ("x_ptr", "dt_ptr", "z_ptr") and row_words)
-    ):
+    if name == "order_ptr" or (name in ("B_ptr", "C_ptr") and words):
         return "*i32"
     return "*bf16" if name in INPUTS else "*fp32"
 
@@ -73,7 +68,7 @@ def pointer_type(name: str, words: bool, row_words: bool) -> str:
 def compile_for(fn: Any, given: dict[str, Any], arch: int) -> dict[str, int]:
     """Registers and bytes of spilled stack of one kernel."""
     constants = {n: v for n, v in (SIZES | given).items() if n in fn.arg_names}
-    words, row_words = (constants.get(name) is not None for name in ("WORDS", "ROW_WORDS"))
+    words = constants.get("WORDS") is not None
     hidden = fn.do_not_specialize_on_alignment or ()
     signature: dict[str, str] = {}
     attributes: dict[tuple[int, ...], list[list[Any]]] = {}
@@ -81,7 +76,7 @@ def compile_for(fn: Any, given: dict[str, Any], arch: int) -> dict[str, int]:
         if name in constants:
             signature[name] = "constexpr"
             continue
-        signature[name] = pointer_type(name, words, row_words) if name.endswith("_ptr") else "i32"
+        signature[name] = pointer_type(name, words) if name.endswith("_ptr") else "i32"
         if (name.endswith("_ptr") and name not in hidden) or re.fullmatch("(s[xdzbcg]|od[xdz])b", name):
             attributes[(i,)] = [["tt.divisibility", 16]]
     where = {(fn.arg_names.index(n),): v for n, v in constants.items()}

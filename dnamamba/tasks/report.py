@@ -27,6 +27,13 @@ class Outcome:
     """Whether it stopped early; else it ran to the last step."""
     looks: tuple[Look, ...]
     measured: tuple[Measured, ...]
+    best_step: int | None = None
+    """The look whose model was tested; None: the last one, of before this was kept."""
+
+    @property
+    def tested(self) -> Look:
+        """The look whose model was tested."""
+        return next((look for look in self.looks if look.step == self.best_step), self.looks[-1])
 
 
 def figures(task: Task, settings: TaskSettings, outcomes: Sequence[Outcome]) -> dict[str, Any]:
@@ -42,15 +49,15 @@ def figures(task: Task, settings: TaskSettings, outcomes: Sequence[Outcome]) -> 
 
 def training_rows(outcomes: Sequence[Outcome]) -> tuple[list[str], list[list[str]]]:
     """Header and rows of the table about training."""
-    header = ["model", "d_model", "parameters", "steps", "ended", "loss", "accuracy", "all right", "seconds"]
+    header = ["model", "d_model", "parameters", "steps", "ended", "best at", "loss", "accuracy", "all right", "seconds"]
     rows = []
     for outcome in outcomes:
-        last = outcome.looks[-1]
+        last, best = outcome.looks[-1], outcome.tested
         rows.append(
             [
                 outcome.name, str(outcome.d_model), f"{outcome.parameters:,}", f"{last.step:,}",
-                "solved" if outcome.solved else "last step", f"{last.check_loss:.2g}", percent(last.accuracy),
-                percent(last.whole), f"{last.seconds:.0f}",
+                "solved" if outcome.solved else "last step", f"{best.step:,}", f"{best.check_loss:.2g}",
+                percent(best.accuracy), percent(best.whole), f"{last.seconds:.0f}",
             ]
         )  # fmt: skip
     return header, rows
@@ -89,6 +96,7 @@ def terminal_text(task: Task, settings: TaskSettings, outcomes: Sequence[Outcome
             f"{settings.lr:g}, at most {settings.steps:,} steps; Mamba {settings.d_model}x{settings.n_layers}, "
             f"the others as wide as gives them its parameters; chance {percent(task.chance)}",
             f"A model stops when it is solved: {_solved(settings)}",
+            f"Tested is the model of the best look: {_best(settings)}",
             "",
             text_table(*training_rows(outcomes)),
             "",
@@ -106,6 +114,11 @@ def _solved(settings: TaskSettings) -> str:
         f"all answers right at length {settings.length:,}{also}, the loss below {settings.stop_loss:g} nats, at "
         f"{settings.stop_checks} looks in a row, {settings.check_every:,} steps apart"
     )
+
+
+def _best(settings: TaskSettings) -> str:
+    far = f"by accuracy at {format_size(settings.stop_length)}, then " if settings.stop_length else "by accuracy "
+    return f"{far}at length {settings.length:,}, then by loss, on samples of the looks alone"
 
 
 def draw(task: Task, outcomes: Sequence[Outcome], trained: int, path: Path) -> None:
@@ -150,6 +163,7 @@ def write_html(
                 "Settings",
                 [
                     Text(f"Equal for every model, but for d_model: {_WIDTH}. Solved: {_solved(settings)}."),
+                    Text(f"Tested is the model of the best look: {_best(settings)}."),
                     Table(["key", "value"], setting_rows),
                 ],
             ),

@@ -143,7 +143,10 @@ def _one(
 
     autocast = autocast_dtype(settings.precision, device)
     measured = measure(task, training.model, settings, test_lengths(settings), autocast, tell)
-    outcome = Outcome(label, config.d_model, parameters, training.is_solved, tuple(training.looks), tuple(measured))
+    outcome = Outcome(
+        label, config.d_model, parameters, training.is_solved, tuple(training.looks), tuple(measured),
+        training.best.step if training.best else None,
+    )  # fmt: skip
     write_whole(folder / RESULT, json.dumps(asdict(outcome), indent=1) + "\n")
     return outcome
 

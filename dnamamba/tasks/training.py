@@ -53,9 +53,18 @@ class Look:
         here = self.accuracy == 1.0 and self.check_loss < settings.stop_loss
         return here and (self.far == 1.0 or not settings.stop_length)
 
+    @property
+    def merit(self) -> tuple[float, float, float]:
+        """What one look is better than another by: accuracy at the stop length, where trained, and then the loss."""
+        return -1.0 if self.far is None else self.far, self.accuracy, -self.check_loss
+
 
 class TaskTraining:
-    """One model on one task. What it trains on follows from the step number, so that a resumed run is the same."""
+    """One model on one task. What it trains on follows from the step number, so that a resumed run is the same.
+
+    The model of the best look is kept: a model that has solved the length it is trained at learns nothing more there,
+    while what it does at a thousand times that length still comes and goes.
+    """
 
     def __init__(self, task: Task, settings: TaskSettings, config: ModelConfig, device: torch.device) -> None:
         self.task, self.settings = task, settings
@@ -63,6 +72,9 @@ class TaskTraining:
         self.model = MambaLM(config).to(device)
         self.autocast = autocast_dtype(settings.precision, device)
         self.looks: list[Look] = []
+        self.best: Look | None = None
+        """The first of the looks that none is better than."""
+        self._best_weights: dict[str, Tensor] = {}
         beta1, beta2 = settings.betas
         self._optimiser = torch.optim.AdamW(
             self.model.parameter_groups(0.0), lr=settings.lr, betas=(beta1, beta2), fused=True,
@@ -109,6 +121,8 @@ class TaskTraining:
     def run(self, folder: Path, tell: Tell) -> None:
         """Train to the end, from the last checkpoint below `folder` where there is one.
 
+        The model is then that of the best look.
+
         Raises:
             InputError: the loss is no number.
         """
@@ -127,10 +141,14 @@ class TaskTraining:
                 raise InputError(f"{self.task.name}: the loss is no number after step {until:,}; try a lower --lr")
             checked = self._check()
             self.looks.append(Look(until, loss, *checked, self._far(*checked), before + time.monotonic() - began))
+            if self.best is None or self.looks[-1].merit > self.best.merit:
+                self.best = self.looks[-1]
+                self._best_weights = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
             tell(self.looks[-1])
             if time.monotonic() - saved > CHECKPOINT_SECONDS or self.is_over:
                 self._save(folder)
                 saved = time.monotonic()
+        self.model.load_state_dict(self._best_weights)
 
     @torch.no_grad()
     def _check(self) -> tuple[float, float, float]:
@@ -161,10 +179,13 @@ class TaskTraining:
 
     def _save(self, folder: Path) -> None:
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        tensors |= {f"best.{name}": tensor for name, tensor in self._best_weights.items()}
         for index, moments in self._optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{index}.{name}": torch.as_tensor(value) for name, value in moments.items()}
         looks = [asdict(look) for look in self.looks]
-        save_checkpoint(folder / "checkpoints", self._done, tensors, {"looks": looks}, keep=1)
+        save_checkpoint(
+            folder / "checkpoints", self._done, tensors, {"looks": looks, "best_look": self.best and self.best.step}, keep=1
+        )
 
     def _resume(self, checkpoint: Checkpoint) -> None:
         weights = {k.removeprefix("model."): v for k, v in checkpoint.tensors.items() if k.startswith("model.")}
@@ -176,3 +197,8 @@ class TaskTraining:
         self._done = checkpoint.step
         self._step.fill_(checkpoint.step)
         self.looks = [Look(**look) for look in checkpoint.state["looks"]]
+        # A checkpoint of before this was kept: what it holds is the best so far.
+        best = checkpoint.state.get("best_look", checkpoint.step)
+        self.best = next(look for look in self.looks if look.step == best)
+        kept = {k.removeprefix("best."): v for k, v in checkpoint.tensors.items() if k.startswith("best.")}
+        self._best_weights = {name: tensor.to(self._step.device) for name, tensor in (kept or weights).items()}

@@ -48,9 +48,9 @@ APES = SimulateConfig(
 """Half of every genome lies in families private to a contig: what far context is worth is made large, the process is
 otherwise that of the default apes. Minisatellites are near copies, on which copying is learned first."""
 APE_MODELS = (
-    "128x6-N64 model.d_state=64",
-    "256x6-N32 model.d_model=256 model.d_state=32 optimiser.lr=3e-3",
     "256x6 model.d_model=256 optimiser.lr=3e-3",
+    "256x6-N32 model.d_model=256 model.d_state=32 optimiser.lr=3e-3",
+    "128x6-N64 model.d_state=64",
     "s4d-256x6 model.d_model=256 optimiser.lr=3e-3 model.mixer=s4d",
     "128x12 model.n_layers=12",
     "256x6-slow model.d_model=256 optimiser.lr=1.5e-3",
@@ -123,7 +123,7 @@ def apes(out: Path, variants: int, tokens: str, tiny: bool) -> None:
         "[{context: 2k, share: 0.3}, {context: 8k, share: 0.3}, {context: 16k, share: 0.3}, {context: 64k, share: 0.1}]"
     )
     keys = [*keys, f"curriculum.stages={stages}", "evaluation.contexts=[1k,16k]"]
-    targets, contexts = "1M", ["--contexts", "64,128,256,512,1k,2k,4k,8k,16k,32k,64k,256k,full"]
+    targets, contexts = "2M", ["--contexts", "64,128,256,512,1k,2k,4k,8k,16k,32k,64k,256k,full"]
     if tiny:
         keys += ["curriculum.stages=[{context: 1k, share: 1}]", "evaluation.contexts=[1k]"]
         tokens, targets, contexts = "512k", "32k", ["--contexts", "64,256,1k,4k,16k,full"]
