@@ -32,6 +32,16 @@ NOTHING_LEFT = tl.constexpr(-25.0)  # log2: a part decayed to 2^-25 is half of t
 
 
 @triton.jit
+def _any_left(A_even, A_odd, time, pair, on_d, N: tl.constexpr, EVEN: tl.constexpr):
+    """Whether a state of this group, states 2 `pair` and 2 `pair` + 1, still remembers what happened `time` ago."""
+    even, odd = A_even * time[None, :], A_odd * time[None, :]
+    if not EVEN:
+        even = tl.where((2 * pair < N)[:, None] & on_d[None, :], even, float("-inf"))
+        odd = tl.where((2 * pair + 1 < N)[:, None] & on_d[None, :], odd, float("-inf"))
+    return tl.max(tl.maximum(even, odd)) > NOTHING_LEFT
+
+
+@triton.jit
 def _side_by_side(machine, PARTS: tl.constexpr):
     """Which unit this program belongs to, and which of the unit's PARTS programs it is.
 
@@ -144,7 +154,10 @@ def chunk_kernel(
             Bs = Bs + (state_row(B_ptr, SB, t, last, g * HALF + m, N, WORDS is not None, EVEN),)
     # Not a loop a group: the compiler's time grows with the cube of what stands here.
     for halved in tl.static_range(3 if NG == 4 else NG):  # NG >> halved groups are walked
-        alive = is_open
+        alive = blocks < 0
+        for g in tl.static_range((NG >> halved) // 2, NG >> halved):
+            alive |= _any_left(As[2 * g], As[2 * g + 1], time, g * HALF + m, on_d, N, EVEN)
+        alive &= is_open
         while (block < blocks) & alive:
             ahead = (block + 1) * BLOCK if ADJOINT else last - (block + 2) * BLOCK + 1
             prefetch(x_ptr + corner, SX, ahead, last, WIDTH, BLOCK, PREFETCH, PARTS)
@@ -207,13 +220,10 @@ def chunk_kernel(
                             store(time_ptr + d, time, on_d, EVEN)
                 xs, dts, zs, Bs = next_xs, next_dts, next_zs, next_Bs
             block += 1
-            most = time[None, :] + float("-inf")  # log2 of what is left
-            for k in tl.static_range((NG >> halved) // 2 * 2, 2 * (NG >> halved)):
-                log2 = As[k] * time[None, :]
-                if not EVEN:
-                    log2 = tl.where((2 * (k // 2 * HALF + m) + k % 2 < N)[:, None] & on_d[None, :], log2, float("-inf"))
-                most = tl.maximum(most, log2)
-            alive = (tl.max(most) > NOTHING_LEFT) & is_open
+            alive = blocks < 0
+            for g in tl.static_range((NG >> halved) // 2, NG >> halved):
+                alive |= _any_left(As[2 * g], As[2 * g + 1], time, g * HALF + m, on_d, N, EVEN)
+            alive &= is_open
     for k in tl.static_range(2 * NG):
         n = 2 * (k // 2 * HALF + m) + k % 2
         at_nd = item * (N * D) + n[:, None] * D + d[None, :]
