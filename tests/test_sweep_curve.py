@@ -46,6 +46,15 @@ def test_the_verdict_names_the_reach_and_the_harm():
     assert "nothing to compare" in verdict(curve_of(_losses({64: 0})))
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_what_float32_rounds_off_is_neither_gain_nor_harm(sign):
+    losses = np.random.default_rng(0).normal(1.3, 0.2, (64, 32))
+    points = curve_of({64: losses, 128: losses - sign * 2e-8, 256: losses - sign * 3e-6})
+    assert points[1].gain.low * points[1].gain.high > 0  # the same in every block, so that the interval is narrow
+    assert [(point.significant, point.harmful) for point in points[1:]] == [(False, False), (sign > 0, sign < 0)]
+    assert "none does harm" in verdict(points[:2])
+
+
 def test_a_class_is_a_curve_of_its_own_targets():
     losses = _losses({64: 0.0, 128: 0.02})
     chosen = np.zeros((64, 32), bool)

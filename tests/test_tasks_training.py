@@ -10,7 +10,7 @@ from dnamamba.errors import InputError
 from dnamamba.model import ModelConfig
 from dnamamba.tasks.captured import WARM_UP, CapturedStep
 from dnamamba.tasks.induction_heads import INDUCTION_HEADS
-from dnamamba.tasks.training import TaskTraining
+from dnamamba.tasks.training import FAR_SAMPLES, FAR_SURE, TaskTraining
 
 CPU = torch.device("cpu")
 SMALL = ModelConfig(d_model=32, n_layers=2)
@@ -35,19 +35,24 @@ def test_learns_and_stops_when_it_has_learnt(tmp_path):
 
 
 def test_the_stop_length_is_looked_at_where_a_sixteenth_of_it_is_solved(monkeypatch):
-    looked, solved = [], set()
+    looked, solved, sure = [], set(), True
 
     def right(task, model, seed, samples, length, autocast):
-        looked.append(length)
-        return torch.full((samples, 1), length in solved)
+        looked.append((length, samples))
+        right = torch.full((samples, 1), length in solved)
+        right[FAR_SAMPLES:] = sure
+        return right
 
     monkeypatch.setattr("dnamamba.tasks.training.right_answers", right)
     training = TaskTraining(INDUCTION_HEADS, replace(SETTINGS, stop_length=1024), SMALL, CPU)
-    for newly, lengths, found in (([], [64], None), ([64], [64, 1024], 0.0), ([1024], [64, 1024], 1.0)):
+    short, far, more = (64, FAR_SAMPLES), (1024, FAR_SAMPLES), (1024, FAR_SURE)
+    for newly, looks, found in (([], [short], None), ([64], [short, far], 0.0), ([1024], [short, far, more], 1.0)):
         looked.clear()
         solved.update(newly)
         assert training._far(0.05, 1.0, 1.0) == found
-        assert looked == lengths
+        assert looked == looks
+    sure = False  # one that is right in as many samples as a look takes, and not in more, is not sure
+    assert training._far(0.05, 1.0, 1.0) == FAR_SAMPLES / FAR_SURE
     looked.clear()
     assert training._far(0.05, 0.99, 0.99) is None  # the trained length is not solved
     assert training._far(0.2, 1.0, 1.0) is None

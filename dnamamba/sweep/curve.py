@@ -14,6 +14,8 @@ from dnamamba.evaluate import Difference, Score, compare, summarise
 from dnamamba.sweep.targets import Context, context_name
 
 NOTHING = Difference(0.0, 0.0, 0.0)
+ROUNDING = 1e-6
+"""Bits a base. A smaller mean may be the same in every sample and still be of float32 alone: it is no finding."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,13 @@ class Point:
 
     @property
     def significant(self) -> bool:
-        """Whether the gain's interval lies above 0."""
-        return self.gain.low > 0
+        """Whether the gain's interval lies above 0, and the gain above rounding."""
+        return self.gain.low > 0 and self.gain.bits > ROUNDING
+
+    @property
+    def harmful(self) -> bool:
+        """The same of a loss."""
+        return self.gain.high < 0 and self.gain.bits < -ROUNDING
 
 
 def curve_of(
@@ -66,7 +73,7 @@ def verdict(points: Sequence[Point]) -> str:
         if not point.significant:
             break
         reach = point.context
-    worse = [context_name(point.context) for point in steps if point.gain.high < 0]
+    worse = [context_name(point.context) for point in steps if point.harmful]
     gains = (
         f"every step up to {context_name(reach)} gains significantly"
         if reach != points[0].context

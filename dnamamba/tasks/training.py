@@ -23,8 +23,8 @@ CHECK_SEED = 2**20
 """Added to the seed for samples that training never sees."""
 CHECK_TOKENS = 2**18
 """Tokens that a look takes at a time."""
-FAR_SAMPLES = 64
-"""Samples of a look at the stop length."""
+FAR_SAMPLES, FAR_SURE = 64, 256
+"""Samples of a look at the stop length, and how many where all of those were right."""
 CHECKPOINT_SECONDS = 60.0
 
 Tell = Callable[["Look"], None]
@@ -168,14 +168,15 @@ class TaskTraining:
             return None
         seed, short = settings.seed + CHECK_SEED, settings.stop_length // 16
 
-        def share(length: int) -> float:
-            right = right_answers(self.task, self.model, seed, FAR_SAMPLES, length, self.autocast)
+        def share(length: int, samples: int = FAR_SAMPLES) -> float:
+            right = right_answers(self.task, self.model, seed, samples, length, self.autocast)
             return float(right.float().mean())
 
         # The long way only where the short one is done.
         if short >= settings.length and share(short) < 1:
             return None
-        return share(settings.stop_length)
+        found = share(settings.stop_length)
+        return found if found < 1 else share(settings.stop_length, FAR_SURE)
 
     def _save(self, folder: Path) -> None:
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
@@ -184,7 +185,11 @@ class TaskTraining:
             tensors |= {f"optimiser.{index}.{name}": torch.as_tensor(value) for name, value in moments.items()}
         looks = [asdict(look) for look in self.looks]
         save_checkpoint(
-            folder / "checkpoints", self._done, tensors, {"looks": looks, "best_look": self.best and self.best.step}, keep=1
+            folder / "checkpoints",
+            self._done,
+            tensors,
+            {"looks": looks, "best_look": self.best and self.best.step},
+            keep=1,
         )
 
     def _resume(self, checkpoint: Checkpoint) -> None:

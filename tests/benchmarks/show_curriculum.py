@@ -1,6 +1,6 @@
 """A curriculum from 2^10 to 2^20 on real sequence: Ctrl-C, resumed, early-stopped, tested at every context.
 
-    python tests/benchmarks/show_curriculum.py --data DIR --out DIR [--stop-after SECONDS] [--tiny]
+    python tests/benchmarks/show_curriculum.py --data DIR --out DIR [--stop-at STEP] [--tiny]
 
 `DIR` of --data holds the files of DNAMAMBA_TEST_DATA. Trains on all the pieces of show_sweeps.py but human chr2, whose
 first half is for validation and second half for the test. A second start goes on where the first one ended.
@@ -16,6 +16,7 @@ from pathlib import Path
 from show_sweeps import primates, run
 
 from dnamamba.pipelines.store import open_store
+from dnamamba.report import read_log
 
 HALVES = ((0, 1_166_000, "valid"), (1_167_275, 2_333_275, "test"))
 """Of the piece of chr2, 0-based; each just holds a window of 2^20 and the targets behind it."""
@@ -35,11 +36,17 @@ def bed_files(store: Path, out: Path) -> list[str]:
     return files
 
 
+def done(run: Path) -> int:
+    """The last step that a run has logged."""
+    logged = [int(row["step"]) for row in read_log(run / "logs")] if (run / "logs").exists() else []
+    return max(logged, default=0)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--stop-after", type=float, default=60, help="seconds until the first part gets Ctrl-C")
+    parser.add_argument("--stop-at", type=int, default=20, help="step after which the first part gets Ctrl-C")
     parser.add_argument("--tiny", action="store_true")
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
@@ -61,12 +68,11 @@ def main() -> None:
     if not model.exists():
         process = subprocess.Popen([sys.executable, "-m", "dnamamba", *first])
         print("$ dnamamba", *first, flush=True)
-        began = time.monotonic()
-        while process.poll() is None and time.monotonic() - began < asked.stop_after:
+        while process.poll() is None and done(model) < asked.stop_at:
             time.sleep(0.5)
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
-            print(f"[Ctrl-C after {asked.stop_after:.0f} s]", flush=True)
+            print(f"[Ctrl-C after step {done(model)}]", flush=True)
         process.wait()
     run("pretrain", "--resume", "--out", str(model))
     run("sweep", "context", str(model), "--store", str(store), "--targets", "4k" if asked.tiny else "64k",
