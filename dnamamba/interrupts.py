@@ -3,7 +3,10 @@
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
+
+from dnamamba.errors import InputError
 
 
 class Terminated(KeyboardInterrupt):
@@ -30,3 +33,20 @@ def sigterm_heard() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def stop_told(begun: Path, when: str, resume: str) -> Iterator[None]:
+    """Within, SIGTERM or Ctrl-C is an InputError that says how to go on, if the run has begun.
+
+    Args:
+        begun: a file that is there as soon as the run can be resumed.
+        when: what the stop came before or during.
+        resume: the command that goes on.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if not begun.exists():
+            raise
+        raise InputError(f"stopped by {signal_of(stop).name} {when}; go on with: {resume}") from None

@@ -3,9 +3,10 @@
 import json
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -19,7 +20,7 @@ from dnamamba.errors import InputError, UsageError
 from dnamamba.evaluate import table
 from dnamamba.files import write_whole
 from dnamamba.held_out import served_contexts
-from dnamamba.interrupts import signal_of
+from dnamamba.interrupts import stop_told
 from dnamamba.outcome import Outcome, Say, leave, leave_model, measure
 from dnamamba.parallel.launch import check_launch, errors_by_name, find_launch, meet
 from dnamamba.parallel.processes import Processes
@@ -108,7 +109,8 @@ def pretrain(
     began = time.monotonic()
     processes = processes or join(config)
     say = say if processes.is_first else lambda text: None
-    with ExitStack() as at_work, _stop_told(out, "before the training was done"):
+    told = partial(stop_told, out / CONFIG_FILE, resume=resume_command(out))
+    with ExitStack() as at_work, told("before the training was done"):
         stores, contexts = processes.from_first(lambda: _prepare(config, out, resume, say, at_work))
         if contexts != config.contexts:
             config = replace(config, evaluation=replace(config.evaluation, contexts=contexts))
@@ -120,23 +122,12 @@ def pretrain(
         processes.close()
         if not processes.is_first:
             return Outcome(out, title, {}, {}, time.monotonic() - began)
-        with _stop_told(out, "while measuring, the training is done"):
+        with told("while measuring, the training is done"):
             leave_model(config, corpus, module, out, title)
             scores, differences = measure(config, corpus, module, say)
             outcome = Outcome(out, title, scores, differences, time.monotonic() - began)
             leave(config, corpus, module, outcome)
         return outcome
-
-
-@contextmanager
-def _stop_told(out: Path, when: str) -> Iterator[None]:
-    """Within, SIGTERM or Ctrl-C is an InputError that says how to go on with the run, if it has begun."""
-    try:
-        yield
-    except KeyboardInterrupt as stop:
-        if not (out / CONFIG_FILE).exists():
-            raise
-        raise InputError(f"stopped by {signal_of(stop).name} {when}; go on with: {resume_command(out)}") from None
 
 
 def _prepare(

@@ -182,7 +182,7 @@ def test_a_split_that_leaves_a_class_nothing_to_measure(tmp_path):
         finetune(long, tmp_path / "run")
 
 
-def test_the_command(tmp_path):
+def test_the_command(tmp_path, monkeypatch):
     files = [part for text in labelled_files(tmp_path, contigs=3) for part in ("--fasta", text)]
     line = [
         "finetune", "species", "species-quick", "--model", str(tiny_model(tmp_path)), *files,
@@ -194,7 +194,18 @@ def test_the_command(tmp_path):
         with pytest.raises(InputError, match=r"none\.fa"):
             CliRunner().invoke(cli, [*line, *wrong], catch_exceptions=False)
         assert not (tmp_path / "run").exists()  # a start that fails leaves the folder free
-    done = CliRunner().invoke(cli, line, catch_exceptions=False)
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    resume = ["finetune", "species", "--resume", "--out", str(tmp_path / "run")]
+    with monkeypatch.context() as patched:
+        patched.setattr("dnamamba.species.finetune.measure", stopped)
+        with pytest.raises(
+            InputError, match=f"stopped by SIGINT before it was done; go on with: dnamamba {' '.join(resume)}"
+        ):
+            CliRunner().invoke(cli, line, catch_exceptions=False)
+    done = CliRunner().invoke(cli, resume, catch_exceptions=False)
     assert done.exit_code == 0
     assert "no k-mer baseline was measured" in done.output
     assert "right calls" in done.output

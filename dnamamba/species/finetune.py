@@ -13,6 +13,7 @@ from dnamamba.config import from_dict, read_yaml, to_dict
 from dnamamba.device import autocast_dtype, choose_device
 from dnamamba.errors import InputError, UsageError
 from dnamamba.files import write_whole
+from dnamamba.interrupts import stop_told
 from dnamamba.model import MambaLM
 from dnamamba.model_directory import load, read_record
 from dnamamba.pipelines.alphabet import ALPHABETS, Alphabet
@@ -58,7 +59,8 @@ def finetune_command(
     else:
         config = read_config(path, overrides, model, stores, fasta)
         out = new_run_folder(out, "species")
-    outcome = finetune(config, out, resume=resume)
+    with stop_told(out / CONFIG_FILE, "before it was done", f"dnamamba finetune species --resume --out {out}"):
+        outcome = finetune(config, out, resume=resume)
     made = {
         "config.json, model.safetensors": "the classifier, for dnamamba.load_classifier",
         "report.html": "everything measured, with the pictures",
