@@ -32,13 +32,13 @@ NOTHING_LEFT = tl.constexpr(-25.0)  # log2: a part decayed to 2^-25 is half of t
 
 
 @triton.jit
-def _any_left(A_even, A_odd, time, pair, on_d, N: tl.constexpr, EVEN: tl.constexpr):
-    """Whether a state of this group, states 2 `pair` and 2 `pair` + 1, still remembers what happened `time` ago."""
+def _left(A_even, A_odd, time, pair, on_d, N: tl.constexpr, EVEN: tl.constexpr):
+    """Log2 of what is left of what happened `time` ago, in state 2 `pair` or 2 `pair` + 1: the larger of the two."""
     even, odd = A_even * time[None, :], A_odd * time[None, :]
     if not EVEN:
         even = tl.where((2 * pair < N)[:, None] & on_d[None, :], even, float("-inf"))
         odd = tl.where((2 * pair + 1 < N)[:, None] & on_d[None, :], odd, float("-inf"))
-    return tl.max(tl.maximum(even, odd)) > NOTHING_LEFT
+    return tl.maximum(even, odd)
 
 
 @triton.jit
@@ -120,8 +120,8 @@ def chunk_kernel(
     on_d = d < D
     m = tl.arange(0, HALF)
     first = chunk.to(tl.int64) * T
-    left = tl.minimum(L - first, T).to(tl.int32)
-    blocks = tl.cdiv(left, BLOCK)
+    steps = tl.minimum(L - first, T).to(tl.int32)
+    blocks = tl.cdiv(steps, BLOCK)
 
     As, sums = (), ()
     for k in tl.static_range(2 * NG):
@@ -139,9 +139,9 @@ def chunk_kernel(
 
     PAST_END: tl.constexpr = float("-inf") if SOFTPLUS else 0.0
     time = tl.zeros([BD], tl.float32)  # between the wanted end and the step at hand
-    is_open = left > 0  # no reset between the wanted end and the step at hand
+    is_open = steps > 0  # no reset between the wanted end and the step at hand
     block = blocks * 0
-    last = left - 1
+    last = steps - 1
     time_ptr += item * D
     xs, dts, zs, Bs = (), (), (), ()
     for u in tl.static_range(U):
@@ -154,10 +154,11 @@ def chunk_kernel(
             Bs = Bs + (state_row(B_ptr, SB, t, last, g * HALF + m, N, WORDS is not None, EVEN),)
     # Not a loop a group: the compiler's time grows with the cube of what stands here.
     for halved in tl.static_range(3 if NG == 4 else NG):  # NG >> halved groups are walked
-        alive = blocks < 0
+        alive = is_open
         for g in tl.static_range((NG >> halved) // 2, NG >> halved):
-            alive |= _any_left(As[2 * g], As[2 * g + 1], time, g * HALF + m, on_d, N, EVEN)
-        alive &= is_open
+            if halved > 0:  # one group then; before the first step everything is left
+                left = _left(As[2 * g], As[2 * g + 1], time, g * HALF + m, on_d, N, EVEN)
+                alive &= tl.max(left) > NOTHING_LEFT
         while (block < blocks) & alive:
             ahead = (block + 1) * BLOCK if ADJOINT else last - (block + 2) * BLOCK + 1
             prefetch(x_ptr + corner, SX, ahead, last, WIDTH, BLOCK, PREFETCH, PARTS)
@@ -220,10 +221,10 @@ def chunk_kernel(
                             store(time_ptr + d, time, on_d, EVEN)
                 xs, dts, zs, Bs = next_xs, next_dts, next_zs, next_Bs
             block += 1
-            alive = blocks < 0
+            left = time[None, :] + float("-inf")
             for g in tl.static_range((NG >> halved) // 2, NG >> halved):
-                alive |= _any_left(As[2 * g], As[2 * g + 1], time, g * HALF + m, on_d, N, EVEN)
-            alive &= is_open
+                left = tl.maximum(left, _left(As[2 * g], As[2 * g + 1], time, g * HALF + m, on_d, N, EVEN))
+            alive = (tl.max(left) > NOTHING_LEFT) & is_open
     for k in tl.static_range(2 * NG):
         n = 2 * (k // 2 * HALF + m) + k % 2
         at_nd = item * (N * D) + n[:, None] * D + d[None, :]
