@@ -20,12 +20,9 @@ from dnamamba.kernels.triton_scan_backward import (
 )
 from dnamamba.kernels.triton_scan_chunks import UNROLL as CHUNK_UNROLL
 from dnamamba.kernels.triton_scan_chunks import carry_kernel, chunk_kernel, order_kernel
-from dnamamba.kernels.triton_scan_forward import REGISTERS_FULL, UNROLL, UNROLL_FULL, output_kernel
-from dnamamba.kernels.triton_scan_narrow import STAGES as NARROW_STAGES
-from dnamamba.kernels.triton_scan_narrow import narrow_output_kernel
+from dnamamba.kernels.triton_scan_forward import STAGES as FORWARD_STAGES
+from dnamamba.kernels.triton_scan_forward import output_kernel
 from dnamamba.kernels.triton_scan_plan import Sizes, multiprocessors
-from dnamamba.kernels.triton_scan_sparse import STAGES as SPARSE_STAGES
-from dnamamba.kernels.triton_scan_sparse import sparse_output_kernel
 
 CARRY_UNROLL = 8
 SUM_SIZE = 512  # values of a program that adds up the tiles' dB and dC: small, as each of its loads waits for the last
@@ -130,7 +127,9 @@ def carry_states(
     size: Sizes, added: Tensor, times: Tensor, cuts: Tensor | None, A: Tensor | None, start: Tensor | None,
     adjoint: bool, *, pieces: int = 1,
 ) -> Tensor:  # fmt: skip
-    """The state that enters each chunk of so many pieces, given what each piece adds; in its place where that is one.
+    """The state that enters each chunk of so many pieces, given what each piece adds: [B, chunks, D, N].
+
+    Adjoint: gamma, [B, chunks, N, D], in the place of `added` where a chunk is one piece.
 
     Args:
         added, times: of each piece, as `walk_chunks` returns them.
@@ -139,7 +138,12 @@ def carry_states(
     """
     n_pieces = added.shape[1]
     chunks = -(-n_pieces // pieces)
-    enters = added if pieces == 1 else added.new_empty(size.B, chunks, size.N, size.D)
+    if not adjoint:
+        enters = added.new_empty(size.B, chunks, size.D, size.N)
+    elif pieces > 1:
+        enters = added.new_empty(size.B, chunks, size.N, size.D)
+    else:
+        enters = added
     carry_kernel[(size.tiles * size.B,)](
         added, times, cuts, A, start, enters, n_pieces, chunks, pieces,
         D=size.D, N=size.N, NP=size.NP, BD=size.BD, U=CARRY_UNROLL, ADJOINT=adjoint, EVEN=size.even, num_warps=1,
@@ -151,10 +155,8 @@ def _chunk_starts(
     size: Sizes, T: int, x: Tensor, dt: Tensor, z: Tensor | None, rows: Tensor, A: Tensor | None,
     dt_bias: Tensor | None, reset: Tensor | None, reset_bytes: Tensor | None, start: Tensor | None,
     dt_softplus: bool, adjoint: bool, walk: Walk | None,
-) -> Tensor | None:  # fmt: skip
-    """The state that enters each chunk, [B, chunks, N, D]: h before its first step, or gamma after its last."""
-    if -(-size.L // T) == 1:
-        return start
+) -> Tensor:  # fmt: skip
+    """The state that enters each chunk, as `carry_states` has it: h before its first step, or gamma after its last."""
     if walk is not None:
         return carry_states(size, walk.added, walk.times, _cuts(reset, T), A, start, adjoint)
     pieces = plan.pick_pieces(size, T, multiprocessors(x.device))
@@ -169,6 +171,11 @@ def _chunk_starts(
 def _by_state(t: Tensor | None) -> Tensor | None:
     """[.., D, N] as float32 [.., N, D]."""
     return None if t is None else t.detach().float().transpose(-1, -2).contiguous()
+
+
+def _by_channel(t: Tensor | None) -> Tensor | None:
+    """[.., D, N] as float32, dense."""
+    return None if t is None else t.detach().float().contiguous()
 
 
 def scan_forward(
@@ -192,12 +199,11 @@ def scan_forward(
     machine = multiprocessors(x.device)
     T = walk.T if walk else chunk_length or plan.plan_forward(size, x.element_size(), machine)
     chunks = -(-size.L // T)
-    narrow = plan.is_narrow(size, chunks, machine)
-    A_nd = start = None
-    if not narrow:
-        A_nd = _by_state(A)
+    if chunks == 1:
+        start = _by_channel(initial_state)  # no kernel before the walk
+    else:
         start = _chunk_starts(
-            size, T, x, dt, None, B, A_nd, dt_bias, reset, reset_bytes, _by_state(initial_state), dt_softplus,
+            size, T, x, dt, None, B, _by_state(A), dt_bias, reset, reset_bytes, _by_state(initial_state), dt_softplus,
             adjoint=False, walk=walk,
         )  # fmt: skip
     y = torch.empty(size.B, size.L, size.D, dtype=x.dtype, device=x.device)
@@ -206,30 +212,13 @@ def scan_forward(
     words, B, C = _as_words(B, C)
     (sxb, sx), (sdb, sd), (szb, sz) = _strides(x), _strides(dt), _strides(z)
     (sbb, sb), (scb, sc) = _strides(B), _strides(C)
-    programs = size.tiles * size.B * chunks
-    inputs, skips = (x, dt, z, B, C), (D, dt_bias, reset_bytes)
-    rest = (y, borders, final, size.L, T, chunks, sxb, sdb, szb, sbb, scb)
-    constants = {
-        "SX": sx, "SD": sd, "SZ": sz, "SB": sb, "SC": sc, "D": size.D, "N": size.N, "NP": size.NP,
-        "BLOCK": plan.BLOCK, "WORDS": words, "SOFTPLUS": dt_softplus, "num_warps": 1,
-    }  # fmt: skip
-    if narrow:
-        # It reads A and the first state as the caller has them: nothing is launched before it.
-        start = None if initial_state is None else initial_state.detach().float().contiguous()
-        width = size.BD // 2
-        narrow_output_kernel[(-(-size.D // width) * size.B,)](
-            *inputs, A.detach().float().contiguous(), *skips, start, *rest, **constants,
-            BD=width, EVEN=size.even, STAGES=NARROW_STAGES,
-        )  # fmt: skip
-        return y, final, borders
-    constants |= {"BD": size.BD, "EVEN": size.even}
-    if programs <= plan.SPARSE * machine:
-        sparse_output_kernel[(programs,)](*inputs, A_nd, *skips, start, *rest, **constants, STAGES=SPARSE_STAGES)
-    else:
-        queue = programs > 2 * machine * plan.FORWARD[0]
-        limit = {"maxnreg": REGISTERS_FULL} if queue and _has_ptx(x) else {}
-        constants |= {"U": UNROLL_FULL if queue else UNROLL} | limit
-        output_kernel[(programs,)](*inputs, A_nd, *skips, start, *rest, **constants)
+    width = size.BD // 2 if plan.is_narrow(size, chunks, machine) else size.BD
+    output_kernel[(-(-size.D // width) * size.B * chunks,)](
+        x, dt, z, B, C, _by_channel(A), D, dt_bias, reset_bytes, start, y, borders, final,
+        size.L, T, chunks, sxb, sdb, szb, sbb, scb, SX=sx, SD=sd, SZ=sz, SB=sb, SC=sc, D=size.D, N=size.N, NP=size.NP,
+        BD=width, BLOCK=plan.BLOCK, STAGES=FORWARD_STAGES, WORDS=words, SOFTPLUS=dt_softplus, EVEN=size.even,
+        num_warps=1,
+    )  # fmt: skip
     return y, final, borders
 
 
@@ -260,10 +249,11 @@ def scan_backward(
     T = walk.T if walk else chunk_length or T
     slots = machine * warps
     chunks = -(-size.L // T)
-    gamma = _chunk_starts(
-        size, T, dy, dt, z, C, A_nd, dt_bias, reset, reset_bytes, _by_state(dfinal_state), dt_softplus, adjoint=True,
-        walk=walk,
-    )  # fmt: skip
+    gamma = _by_state(dfinal_state)
+    if chunks > 1:
+        gamma = _chunk_starts(
+            size, T, dy, dt, z, C, A_nd, dt_bias, reset, reset_bytes, gamma, dt_softplus, adjoint=True, walk=walk
+        )  # fmt: skip
 
     def empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.empty(shape, dtype=dtype, device=x.device)

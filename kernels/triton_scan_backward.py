@@ -19,9 +19,11 @@ import triton.language as tl
 from dnamamba.kernels.triton_scan_math import (
     LN2,
     LOG2E,
-    halves,
+    advance,
+    both_together,
+    four_of,
+    four_of_both,
     load,
-    pair,
     rows,
     sigmoid,
     softplus,
@@ -30,10 +32,13 @@ from dnamamba.kernels.triton_scan_math import (
     state_rows,
     store,
     time_step,
+    two_of,
+    two_of_both,
+    two_together,
     zeros_as,
 )
 
-STAGES = 4
+STAGES = 5
 SUMMED = 128  # rows (batch, chunk) whose sums over time are on their way at a time, for 32 channels
 
 
@@ -57,15 +62,18 @@ def gradient_kernel(
     n = tl.arange(0, NP)
     lane = tl.arange(0, BD)
     two = tl.arange(0, 2)
+    four = tl.arange(0, 4)
+    q = tl.arange(0, 2 * NP)  # a row of B and one of C
     on_n = n < N
     slot = tl.program_id(0).to(tl.int64) * ((BLOCK // 2 + 1) * NP * BD)
     scratch = scratch_ptr + slot + n[:, None] * BD + lane[None, :]
-    n_rows = (last_row - first_row).to(tl.int64)
+    n_rows = last_row - first_row
     for item in range(tl.program_id(0), n_rows * TILES, tl.num_programs(0)):
         tile = item % TILES
-        line = (first_row + item // TILES).to(tl.int64)  # of [batch, chunk]
-        b = line // n_chunks
+        line = first_row + item // TILES  # of [batch, chunk]
+        b = (line // n_chunks).to(tl.int64)
         chunk = line % n_chunks
+        line = line.to(tl.int64)
         d = tile * BD + lane
         on_d = d < D
         on = on_n[:, None] & on_d[None, :]
@@ -81,10 +89,10 @@ def gradient_kernel(
         dD = tl.zeros([2, BD], tl.float32)
         dbias = tl.zeros([2, BD], tl.float32)
 
-        first = chunk * T
+        first = chunk.to(tl.int64) * T
         left = tl.minimum(L - first, T).to(tl.int32)
         blocks = tl.cdiv(left, BLOCK)
-        partial = dBC_ptr + (tile * n_rows + item // TILES) * T * (2 * N)
+        partial = dBC_ptr + (tile * n_rows + item // TILES).to(tl.int64) * T * (2 * N)
         for back in range(0, blocks):
             at = (blocks - 1 - back) * BLOCK  # first step of the block, in the chunk
             t0 = first + at
@@ -101,23 +109,24 @@ def gradient_kernel(
             # Forward: a checkpoint every second step. The rows of a round are carried into it from the one before.
             h = load(border_ptr + (b * tl.cdiv(L, BLOCK) + t0 // BLOCK) * (N * D) + nd, on, EVEN)
             tl.store(scratch, h)
-            t = zero + two
+            t = zero + four
             x = rows(x_at, SX, t, end, d, on_d, EVEN).to(tl.float32)
             dt = rows(dt_at, SD, t, end, d, on_d, EVEN, PAST_END).to(tl.float32)
             B = state_rows(B_at, SB, t, end, n, N, NP, WORDS, EVEN)
-            for i in tl.range(0, BLOCK, 2, num_stages=STAGES):
-                t = zero + i + 2 + two
+            for i in tl.range(0, BLOCK, 4, num_stages=STAGES):
+                t = zero + i + 4 + four
                 next_x = rows(x_at, SX, t, end, d, on_d, EVEN).to(tl.float32)
                 next_dt = rows(dt_at, SD, t, end, d, on_d, EVEN, PAST_END).to(tl.float32)
                 next_B = state_rows(B_at, SB, t, end, n, N, NP, WORDS, EVEN)
-                step = time_step(dt + bias, (zero + i + two <= end)[:, None], SOFTPLUS, EVEN)
-                # Joined and split: so the compiler moves them to the states' layout, not what they are made of.
-                step, weight = tl.split(tl.join(step, step * x))
-                decay0, decay1 = halves(tl.exp2(A[None, :, :] * step[:, None, :]))
-                added0, added1 = halves(B[:, :, None] * weight[:, None, :])
-                h = decay0 * start_over(h, reset_at, zero + i, end, EVEN) + added0
-                h = decay1 * start_over(h, reset_at, zero + i + 1, end, EVEN) + added1
+                step = time_step(dt + bias, (zero + i + four <= end)[:, None], SOFTPLUS, EVEN)
+                s0, s1, s2, s3, w0, w1, w2, w3 = four_of_both(step, step * x)
+                B0, B1, B2, B3 = four_of(B)
+                h = advance(h, A, s0[None, :], w0[None, :], B0[:, None], reset_at, zero + i, end, EVEN)
+                h = advance(h, A, s1[None, :], w1[None, :], B1[:, None], reset_at, zero + i + 1, end, EVEN)
                 tl.store(scratch + (i // 2 + 1) * (NP * BD), h)
+                h = advance(h, A, s2[None, :], w2[None, :], B2[:, None], reset_at, zero + i + 2, end, EVEN)
+                h = advance(h, A, s3[None, :], w3[None, :], B3[:, None], reset_at, zero + i + 3, end, EVEN)
+                tl.store(scratch + (i // 2 + 2) * (NP * BD), h)
                 x, dt, B = next_x, next_dt, next_B
             tl.debug_barrier()
 
@@ -152,33 +161,36 @@ def gradient_kernel(
                 if z_ptr is not None:
                     gate = sigmoid(z)
                     dy = dout * z * gate
-                steps, weight = tl.split(tl.join(step, step * x))
-                steps, weight, dys = steps[:, None, :], weight[:, None, :], dy[:, None, :]
-                Bs, Cs = B[:, :, None], C[:, :, None]
-                decay0, decay1 = halves(tl.exp2(A[None, :, :] * steps))
-                added0, added1 = halves(Bs * weight)
+                s0, s1, w0, w1 = two_of_both(step, step * x)
+                dy0, dy1 = two_of(dy)
+                B0, B1, C0, C1 = two_of_both(B, C)
+                s0, s1, w0, w1 = s0[None, :], s1[None, :], w0[None, :], w1[None, :]
+                dy0, dy1 = dy0[None, :], dy1[None, :]
+                B0, B1, C0, C1 = B0[:, None], B1[:, None], C0[:, None], C1[:, None]
+                decay0 = tl.exp2(A * s0)
+                decay1 = tl.exp2(A * s1)
                 h0 = start_over(h0, reset_at, i, end, EVEN)
-                h1 = decay0 * h0 + added0
+                h1 = decay0 * h0 + B0 * w0
                 before1 = start_over(h1, reset_at, i + 1, end, EVEN)
-                after = pair(h1, decay1 * before1 + added1)
-                g0, g1 = halves(Cs * dys)
-                g1 += gamma
+                h2 = decay1 * before1 + B1 * w1
+                g1 = C1 * dy1 + gamma
                 gamma1 = start_over(decay1 * g1, reset_at, i + 1, end, EVEN)
-                g0 += gamma1
+                g0 = C0 * dy0 + gamma1
                 gamma = start_over(decay0 * g0, reset_at, i, end, EVEN)
-                g = pair(g0, g1)
-                remembered = pair(gamma * h0, gamma1 * before1)
-                dA += tl.sum(remembered * steps, axis=0)
-                y = tl.sum(Cs * after, axis=1)
-                dC = tl.sum(after * dys, axis=2)
-                dB = tl.sum(g * weight, axis=2)
-                gB = tl.sum(g * Bs, axis=1)
-                dstep = (gB * x + tl.sum(remembered * A[None, :, :], axis=1) * LN2) * slope
-
-                on_tn = on_n[None, :] & (t <= end)[:, None]
-                sums = partial + ((at + t) * (2 * N))[:, None] + n[None, :]
-                store(sums + N, dC, on_tn, EVEN)
-                store(sums, dB, on_tn, EVEN)
+                kept0 = gamma * h0
+                kept1 = gamma1 * before1
+                dA += kept0 * s0 + kept1 * s1
+                y, gB = both_together(
+                    tl.sum(C0 * h1, axis=0), tl.sum(C1 * h2, axis=0), tl.sum(g0 * B0, axis=0), tl.sum(g1 * B1, axis=0)
+                )  # fmt: skip
+                slower = two_together(tl.sum(kept0 * A, axis=0), tl.sum(kept1 * A, axis=0))
+                dstep = (gB * x + slower * LN2) * slope
+                dB0, dC0 = tl.sum(g0 * w0, axis=1), tl.sum(h1 * dy0, axis=1)
+                dB1, dC1 = tl.sum(g1 * w1, axis=1), tl.sum(h2 * dy1, axis=1)
+                dBC = tl.permute(tl.join(tl.join(dB0, dC0), tl.join(dB1, dC1)), (2, 1, 0))
+                dBC = tl.reshape(dBC, [2, 2 * NP])
+                sums = partial + ((at + t) * (2 * N))[:, None] + (q // NP * N + q % NP)[None, :]
+                store(sums, dBC, (q % NP < N)[None, :] & (t <= end)[:, None], EVEN)
                 on_t = on_d[None, :] & (t <= end)[:, None]
                 at_t = (t0 + t)[:, None]
                 if z_ptr is not None:

@@ -240,7 +240,8 @@ def carry_kernel(
 ):  # fmt: skip
     """Turn what each piece adds into the state that each chunk of K pieces receives. `cut` marks pieces with a reset.
 
-    A mark of its own: no sum of dt can say "decay 0", and 0 times a NaN would leak. With K = 1 both may be one tensor.
+    A mark of its own: no sum of dt can say "decay 0", and 0 times a NaN would leak. What enters is [.., D, N] as the
+    output pass reads it, or [.., N, D] for the gradient pass (ADJOINT): with K = 1 it may take the place of `added`.
     What the outermost chunk's pieces add is nobody's start: nothing past its first piece (adjoint: last) is read.
     """
     TILES: tl.constexpr = (D + BD - 1) // BD
@@ -251,6 +252,7 @@ def carry_kernel(
     on_d = d < D
     on = (n < N)[:, None] & on_d[None, :]
     nd = n[:, None] * D + d[None, :]
+    entering = nd if ADJOINT else n[:, None] + d[None, :] * N
     A = load(A_ptr + nd, on, EVEN) * LOG2E
     if start_ptr is None:
         carried = tl.zeros([NP, BD], tl.float32)
@@ -271,7 +273,7 @@ def carry_kernel(
             entered = first + u < needed  # and the chunk's first, or its last that there is
             entered &= ((piece % K == K - 1) | (piece == n_pieces - 1)) if ADJOINT else piece % K == 0
             chunk = b * n_chunks + piece // K
-            tl.store(enters_ptr + chunk * (N * D) + nd, carried, mask=on & entered)
+            tl.store(enters_ptr + chunk * (N * D) + entering, carried, mask=on & entered)
             carried *= tl.exp2(A * times[u][None, :])
             if cut_ptr is not None:
                 carried = tl.where(cuts[u] != 0, 0.0, carried)

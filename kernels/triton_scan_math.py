@@ -107,15 +107,61 @@ def state_rows(
 
 
 @triton.jit
-def halves(v):
-    """Two steps' values [2, ..] as those of the first and of the second; costs nothing where a thread holds both."""
-    return tl.split(tl.permute(v, (1, 2, 0)))
+def two_of(v):
+    """The two steps of v [2, ..], one by one."""
+    return tl.split(tl.permute(v, (1, 0)))
 
 
 @triton.jit
-def pair(first, second):
-    """The inverse of `halves`."""
-    return tl.permute(tl.join(first, second), (2, 0, 1))
+def two_of_both(v, w):
+    """The two steps of v and of w [2, ..]: v0, v1, w0, w1. Together, so that they change layout in one exchange."""
+    first, second = tl.split(tl.permute(tl.join(v, w), (1, 2, 0)))
+    v0, w0 = tl.split(first)
+    v1, w1 = tl.split(second)
+    return v0, v1, w0, w1
+
+
+@triton.jit
+def both_together(v0, v1, w0, w1):
+    """The inverse of `two_of_both`."""
+    return tl.split(tl.permute(tl.join(tl.join(v0, w0), tl.join(v1, w1)), (2, 0, 1)))
+
+
+@triton.jit
+def two_together(v0, v1):
+    """The inverse of `two_of`."""
+    return tl.permute(tl.join(v0, v1), (1, 0))
+
+
+@triton.jit
+def four_of(v):
+    """The four steps of v [4, ..], one by one."""
+    v = tl.reshape(v, [2, 2, v.shape[1]])
+    first, second = tl.split(tl.permute(v, (2, 1, 0)))  # steps 0, 1 and 2, 3
+    v0, v1 = tl.split(first)
+    v2, v3 = tl.split(second)
+    return v0, v1, v2, v3
+
+
+@triton.jit
+def four_of_both(v, w):
+    """The four steps of v and of w [4, ..]: v0 .. v3, w0 .. w3, in one exchange as in `two_of_both`."""
+    both = tl.reshape(tl.join(v, w), [2, 2, v.shape[1], 2])
+    first, second = tl.split(tl.permute(both, (2, 3, 1, 0)))
+    both0, both1 = tl.split(first)
+    both2, both3 = tl.split(second)
+    v0, w0 = tl.split(both0)
+    v1, w1 = tl.split(both1)
+    v2, w2 = tl.split(both2)
+    v3, w3 = tl.split(both3)
+    return v0, v1, v2, v3, w0, w1, w2, w3
+
+
+@triton.jit
+def four_together(v0, v1, v2, v3):
+    """The inverse of `four_of`."""
+    v = tl.join(tl.join(v0, v1), tl.join(v2, v3))
+    return tl.reshape(tl.permute(v, (2, 1, 0)), [4, v0.shape[0]])
 
 
 @triton.jit
@@ -124,6 +170,12 @@ def start_over(h, reset_ptr, t, last, EVEN: tl.constexpr):
     if reset_ptr is not None:
         h = tl.where(load(reset_ptr + t, t <= last, EVEN, 0) != 0, 0.0, h)
     return h
+
+
+@triton.jit
+def advance(h, A, step, weight, B, reset_ptr, t, last, EVEN: tl.constexpr):
+    """The state after step `t`; all but h and A a number a channel or a state, with an axis of 1 for the other."""
+    return tl.exp2(A * step) * start_over(h, reset_ptr, t, last, EVEN) + B * weight
 
 
 @triton.jit

@@ -7,12 +7,35 @@ import torch
 from torch import Tensor
 
 BLOCK = 64  # steps between two saved states; 64 bytes of state (N = 16) a channel each, 1/8 of bf16 x, dt, z and y
-# Measured on one H200 at N = 16, see docs/kernels.md: programs a multiprocessor holds, waves of them at most, clocks of
-# a step (alone, and for each program beside it).
-FORWARD = (16, 2, (302.0, 43.0))
-BACKWARD = (8, 8, (1600.0, 75.0))
-# Programs and clocks of the walk that finds the chunks' states: parted so that the lengths measured best are picked.
-WALK = (16, (380.0, 22.0))
+
+
+class Pass(NamedTuple):
+    """How long a walk takes, from clocks that were measured on one H200 at N = 16, see docs/kernels.md."""
+
+    most: int
+    """Programs a multiprocessor holds."""
+    waves: int
+    """Waves of programs at most, where the length is cut."""
+    alone: float
+    """Clocks of a step that do not depend on the programs of the multiprocessor."""
+    beside: float
+    """Clocks of a step for each program on the multiprocessor."""
+    schedulers: int = 1
+    """Programs that run side by side as if alone: they count in multiples of it."""
+
+    def clocks(self, programs: int, machine: int) -> float:
+        """Clocks of one step of so many programs."""
+        full, rest = divmod(programs, machine * self.most)
+        each = -(-rest // (machine * self.schedulers)) * self.schedulers
+        wave = self.alone + self.beside * self.most
+        return full * wave + (self.alone + self.beside * each if rest else 0.0)
+
+
+FORWARD = Pass(12, 3, 130.0, 48.0, 4)
+NARROW = Pass(12, 1, 60.0, 25.0, 4)  # the output pass in one walk of tiles half as wide, for up to so many programs
+NARROW_OF = 32  # channels of a wide tile, whose halves were measured
+BACKWARD = Pass(8, 8, 1600.0, 75.0)
+WALK = Pass(16, 1, 380.0, 22.0)  # finds the chunks' states: parted so that the lengths measured best are picked
 SHORTEST = 3  # blocks of a chunk
 START = 16  # steps' worth of time that a program needs to begin
 DIVIDED = 2048  # steps up to which a chunk may be walked in PIECES, where chunks alone are too few programs
@@ -24,11 +47,6 @@ SORTED_FROM = 1024  # steps of such a walk
 SORTED_GROUPS = 4
 # What a walk goes through with the step sizes of a fresh model, sorted and not: so many steps, and a share of the rest.
 WALKED = ((512, 0.3), (2048, 0.55))
-SPARSE = 9  # programs a multiprocessor up to which the output pass for few of them is faster
-# The output pass in one walk of tiles half as wide: programs a multiprocessor up to which it can be faster than chunks,
-# and clocks as in FORWARD.
-NARROW = (8, (250.0, 6.5))
-NARROW_OF = 32  # channels of a wide tile, whose halves were measured
 FLOAT32 = 256  # steps of a chunk at most, in float32: slow states drift in a walk, not from chunk to chunk
 LONG = 2**19  # steps from which extra memory is held to a quarter of 16-bit x, dt, z and y
 
@@ -38,13 +56,6 @@ def multiprocessors(device: torch.device) -> int:
     if device.type != "cuda":  # the interpreter
         return 132
     return int(torch.cuda.get_device_properties(device).multi_processor_count)
-
-
-def _clocks(programs: int, machine: int, warps: int, step: tuple[float, float]) -> float:
-    """Clocks of one step of so many programs, `warps` at a time on each multiprocessor; `step` as in FORWARD."""
-    alone, beside = step
-    full, rest = divmod(programs, machine * warps)
-    return full * (alone + beside * warps) + (alone + beside * -(-rest // machine) if rest else 0.0)
 
 
 class Sizes(NamedTuple):
@@ -91,16 +102,13 @@ class Sizes(NamedTuple):
 def narrow_clocks(size: Sizes, machine: int) -> float:
     """Clocks of a step of one walk in narrow tiles; infinite where that is not for."""
     programs = size.B * -(-size.D // (size.BD // 2))
-    most, step = NARROW
-    return (
-        _clocks(programs, machine, most, step) if size.BD >= NARROW_OF and programs <= machine * most else float("inf")
-    )
+    fits = size.BD >= NARROW_OF and programs <= machine * NARROW.most
+    return NARROW.clocks(programs, machine) if fits else float("inf")
 
 
 def is_narrow(size: Sizes, chunks: int, machine: int) -> bool:
     """Whether the output pass runs in narrow tiles."""
-    wide = _clocks(size.B * size.tiles, machine, FORWARD[0], FORWARD[2])
-    return chunks == 1 and narrow_clocks(size, machine) < wide
+    return chunks == 1 and narrow_clocks(size, machine) < FORWARD.clocks(size.B * size.tiles, machine)
 
 
 def _walk_clocks(size: Sizes, T: int, pieces: int, machine: int) -> float:
@@ -109,7 +117,7 @@ def _walk_clocks(size: Sizes, T: int, pieces: int, machine: int) -> float:
     most, share = WALKED[not size.sorted(steps)]
     walked = min(steps, most) + share * max(steps - most, 0)
     programs = size.B * size.tiles * (-(-size.L // T) - 1) * pieces
-    return (walked + START) * _clocks(programs, machine, *WALK)
+    return (walked + START) * WALK.clocks(programs, machine)
 
 
 # Both searches are cached: a slice of a training step asks for the same shapes a thousand times, and some hundred
@@ -124,16 +132,14 @@ def pick_pieces(size: Sizes, T: int, machine: int) -> int:
 
 @cache
 def pick_chunk_length(
-    size: Sizes, machine: int, warps: int, waves: int, one_pass: tuple[float, float], longest: float = float("inf"),
-    narrow: bool = False,
-) -> int:  # fmt: skip
+    size: Sizes, machine: int, walk_of: Pass, *, longest: float = float("inf"), narrow: bool = False
+) -> int:
     """Steps a chunk that promise the shortest run: few enough for full waves, many enough to fill the machine.
 
     Args:
         size: of the call.
-        machine: multiprocessors; each holds `warps` programs.
-        waves: of programs, at most, where the length is cut.
-        one_pass: clocks of a step, (alone, for each program on the same multiprocessor).
+        machine: multiprocessors.
+        walk_of: FORWARD or BACKWARD.
         longest: steps a chunk at most, for memory.
         narrow: the pass may also run in narrow tiles.
     """
@@ -143,13 +149,13 @@ def pick_chunk_length(
     def cost(T: int) -> float:
         walk = 0.0 if T >= size.L else _walk_clocks(size, T, pick_pieces(size, T, machine), machine)
         chunks = -(-size.L // T)
-        step = _clocks(rows * chunks, machine, warps, one_pass)
+        step = walk_of.clocks(rows * chunks, machine)
         if narrow and chunks == 1:
             step = min(step, narrow_clocks(size, machine))
         return (T + START) * step + walk
 
     # Shorter chunks would spend their time on carrying states.
-    most = min(waves * machine * warps // rows, blocks // min(SHORTEST, blocks))
+    most = min(walk_of.waves * machine * walk_of.most // rows, blocks // min(SHORTEST, blocks))
     lengths = {-(-blocks // chunks) * BLOCK for chunks in range(1, max(2, most + 1))}
     fitting = [T for T in lengths if longest >= T] or [min(lengths)]
     return min(sorted(fitting, reverse=True), key=cost)
@@ -158,7 +164,7 @@ def pick_chunk_length(
 def plan_forward(size: Sizes, element_size: int, machine: int, *, narrow: bool = True) -> int:
     """Steps a chunk of the forward; not `narrow` where finding the chunks' states matters more than the output pass."""
     longest = FLOAT32 if element_size == 4 else float("inf")
-    return pick_chunk_length(size, machine, *FORWARD, longest=longest, narrow=narrow)
+    return pick_chunk_length(size, machine, FORWARD, longest=longest, narrow=narrow)
 
 
 @cache
@@ -168,7 +174,7 @@ def backward_memory(size: Sizes, element_size: int, machine: int) -> tuple[int, 
     On a long sequence these, the borders, the checkpoints and what each chunk has (its state and sums over its time)
     stay together within a quarter of x, dt, z and y.
     """
-    most = BACKWARD[0]
+    most = BACKWARD.most
     if size.L <= LONG:
         return most, 2**29
     quarter = 0.98 * size.B * size.L * size.D * element_size  # allocations are rounded up
@@ -189,4 +195,4 @@ def plan_backward(size: Sizes, element_size: int, machine: int) -> tuple[int, in
     warps, budget = backward_memory(size, element_size, machine)
     slots = machine * warps
     longest = budget / (slots * 2 * size.N * 4) if size.B * size.tiles < slots else float("inf")
-    return warps, budget, pick_chunk_length(size, machine, warps, *BACKWARD[1:], longest=longest)
+    return warps, budget, pick_chunk_length(size, machine, BACKWARD._replace(most=warps), longest=longest)

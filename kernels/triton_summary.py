@@ -34,7 +34,9 @@ def scan_summary(
     added, walk = states[:, last], None
     if chunks > 1:
         walk, cuts = triton_scan.Walk(T, states, times), triton_scan._cuts(reset, T)
-        enters = triton_scan.carry_states(size, states.clone(), times, cuts, A_nd, None, adjoint)
-        carried = torch.exp(A_nd * times[:, last, None]) * enters[:, last]
+        aside = states.clone() if adjoint else states  # the adjoint's are used up
+        enters = triton_scan.carry_states(size, aside, times, cuts, A_nd, None, adjoint)
+        entered = enters[:, last] if adjoint else enters[:, last].transpose(1, 2)
+        carried = torch.exp(A_nd * times[:, last, None]) * entered
         added = added + (carried if cuts is None else torch.where(cuts[:, last, None, None] != 0, 0.0, carried))
     return added.transpose(1, 2).contiguous(), times.sum(1), walk

@@ -16,11 +16,9 @@ from dnamamba.kernels.triton_scan import CARRY_UNROLL, REGISTERS_SORTED
 from dnamamba.kernels.triton_scan_backward import STAGES, SUMMED, gradient_kernel, sum_rows_kernel, sum_tiles_kernel
 from dnamamba.kernels.triton_scan_chunks import UNROLL as CHUNK_UNROLL
 from dnamamba.kernels.triton_scan_chunks import carry_kernel, chunk_kernel, order_kernel
-from dnamamba.kernels.triton_scan_forward import UNROLL, output_kernel
-from dnamamba.kernels.triton_scan_narrow import STAGES as NARROW_STAGES
-from dnamamba.kernels.triton_scan_narrow import narrow_output_kernel
+from dnamamba.kernels.triton_scan_forward import STAGES as FORWARD_STAGES
+from dnamamba.kernels.triton_scan_forward import output_kernel
 from dnamamba.kernels.triton_scan_plan import BLOCK
-from dnamamba.kernels.triton_scan_sparse import sparse_output_kernel
 
 INPUTS = {f"{name}_ptr" for name in ("x", "dt", "z", "B", "C", "y", "dy", "dx", "ddt", "dz", "dB", "dC")}
 SIZES = {
@@ -29,16 +27,14 @@ SIZES = {
     "BLOCK": BLOCK, "STAGES": STAGES, "NG": 4, "SORTED": 0, "WORDS": None, "SOFTPLUS": True, "EVEN": True, "SIZE": 1024,
     "SUMMED": SUMMED // 8,
 }  # fmt: skip
-NARROW = {"STAGES": NARROW_STAGES, "WORDS": tl.bfloat16, "SB": 32, "SC": 32, "reset_ptr": None}
+OUTPUT = {"STAGES": FORWARD_STAGES, "WORDS": tl.bfloat16, "SB": 32, "SC": 32, "reset_ptr": None}
 CHUNK = {"U": CHUNK_UNROLL, "PREFETCH": True, "reset_ptr": None, "WORDS": tl.bfloat16, "SB": 32}
 UNSORTED = CHUNK | {"order_ptr": None}
 KERNELS: dict[str, tuple[Any, dict[str, Any]]] = {
-    "output": (output_kernel, {"U": UNROLL, "WORDS": tl.bfloat16, "SB": 32, "SC": 32, "reset_ptr": None}),
-    "output, resets, odd": (output_kernel, {"U": UNROLL, "EVEN": False}),
-    "sparse output": (sparse_output_kernel, {"WORDS": tl.bfloat16, "SB": 32, "SC": 32, "reset_ptr": None}),
-    "sparse output, resets, odd": (sparse_output_kernel, {"EVEN": False}),
-    "narrow output": (narrow_output_kernel, NARROW | {"BD": 16}),
-    "narrow output, resets, odd": (narrow_output_kernel, {"STAGES": NARROW_STAGES, "BD": 16, "EVEN": False}),
+    "output": (output_kernel, OUTPUT),
+    "output, resets, odd": (output_kernel, {"STAGES": FORWARD_STAGES, "EVEN": False}),
+    "narrow output": (output_kernel, OUTPUT | {"BD": 16}),
+    "narrow output, resets, odd": (output_kernel, {"STAGES": FORWARD_STAGES, "BD": 16, "EVEN": False}),
     "chunk": (chunk_kernel, UNSORTED | {"ADJOINT": False, "z_ptr": None}),
     "chunk, one group": (chunk_kernel, UNSORTED | {"ADJOINT": False, "z_ptr": None, "NG": 1}),
     "chunk, sorted": (chunk_kernel, CHUNK | {"ADJOINT": False, "z_ptr": None, "SORTED": 128}),
