@@ -22,6 +22,7 @@ from dnamamba.loader import ReadAhead, training_loader
 from dnamamba.loggers import make_loggers
 from dnamamba.memory import MemoryPlan, describe, plan_by_tokens, plan_from_json, plan_memory, plan_to_json
 from dnamamba.model import MambaLM
+from dnamamba.model_directory import load, weights_digest
 from dnamamba.outcome import Say
 from dnamamba.parallel.plan import check_pieces, shared_plan
 from dnamamba.parallel.processes import Processes
@@ -42,7 +43,7 @@ def train(
     """Run the curriculum, or the rest of it, under Lightning. Returns the module with the trained model."""
     alphabet, device = ALPHABETS[config.model.alphabet], processes.device
     torch.manual_seed(config.run.seed)
-    model = MambaLM(config.model)
+    model = _first_model(config, checkpoint, say)
     model.vocabulary = vocabulary_of(alphabet)
     model.to(device)
     autocast = autocast_dtype(config.run.precision, device)
@@ -125,6 +126,21 @@ def train(
     if validation.best is not None:
         _choose_weights(config, out, module, validation.best, say)
     return module
+
+
+def _first_model(config: PretrainConfig, checkpoint: Checkpoint | None, say: Say) -> MambaLM:
+    """Fresh weights, or those of `run.start_from`; a checkpoint's come later, and need neither.
+
+    Raises:
+        InputError: `run.start_from` cannot be read, or has become another model than the run was started with.
+    """
+    if config.run.start_from is None or checkpoint:
+        return MambaLM(config.model)
+    model = load(config.run.start_from).float().train()
+    if model.config != config.model:
+        raise InputError(f"run.start_from: {config.run.start_from} is no longer the model that this run was set up for")
+    say(f"starting with the weights of {config.run.start_from}, sha256 {weights_digest(model)[:12]}")
+    return model
 
 
 def resume_command(out: Path) -> str:

@@ -36,7 +36,12 @@ CONFIG_FILE, SPLITS_FILE, GENOMES = "pretrain.yaml", "splits.json", "genomes.zar
 
 @errors_by_name()
 def pretrain_command(
-    path: str | None, overrides: Sequence[str], stores: Sequence[str], out: Path | None, resume: bool
+    path: str | None,
+    overrides: Sequence[str],
+    stores: Sequence[str],
+    out: Path | None,
+    resume: bool,
+    start_from: str | None = None,
 ) -> str:
     """`dnamamba pretrain`: run and return the text it prints."""
     if resume:
@@ -46,7 +51,7 @@ def pretrain_command(
             raise InputError(f"{out}: holds no {CONFIG_FILE}, so there is no run to resume")
         config = from_dict(PretrainConfig, read_yaml(out / CONFIG_FILE))
     else:
-        config = read_config(path, overrides, stores)
+        config = read_config(path, overrides, stores, start_from)
     processes = join(config)
     if not resume:
         out = processes.from_first(lambda: new_run_folder(out, "pretrain", left_by_start=left_by_start))

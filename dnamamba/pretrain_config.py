@@ -13,6 +13,7 @@ from dnamamba.errors import InputError, UsageError
 from dnamamba.evaluate import EvaluationConfig
 from dnamamba.memory import MemorySetting
 from dnamamba.model import ModelConfig
+from dnamamba.model_directory import load
 from dnamamba.optimiser import OptimiserConfig
 from dnamamba.parallel.launch import Strategy
 from dnamamba.pipelines.simulate.config import SimulateConfig
@@ -39,6 +40,8 @@ class RunConfig:
     """How much goes through the model at a time, found from the device's memory: "fast" takes nearly all that is free,
     "auto" leaves a quarter of it, "lean" takes as little as is possible at good speed; a number is GB of a GPU. Windows
     that do not fit are trained in slices, which changes no gradient."""
+    start_from: str | None = None
+    """Model directory whose weights the run starts with, in place of fresh ones; `model` is then that model's."""
     micro_batch_tokens: int | None = None
     """Tokens at a time, in place of what `memory` finds."""
     recompute: Literal["auto", "none", "cheap", "all"] = "auto"
@@ -118,7 +121,9 @@ def pretraining_configs() -> list[Path]:
     return sorted(path for path in CONFIGS.glob("[!_]*.yaml") if not path.name.startswith("species-"))
 
 
-def read_config(path: str | None, overrides: Sequence[str], stores: Sequence[str]) -> PretrainConfig:
+def read_config(
+    path: str | None, overrides: Sequence[str], stores: Sequence[str], start_from: str | None = None
+) -> PretrainConfig:
     """The configuration of a run: a file, or the name of one that comes with the package, under what the line says.
 
     Raises:
@@ -134,6 +139,12 @@ def read_config(path: str | None, overrides: Sequence[str], stores: Sequence[str
     config = read_config_file(PretrainConfig, file, overrides)
     if stores:
         config = replace(config, stores=tuple(stores))
+    start_from = start_from or config.run.start_from
+    if start_from is not None:
+        said = [key for key in overrides if key.startswith("model.")]
+        if said:
+            raise UsageError(f"{said[0]}: the run starts from {start_from}, whose model it takes as it is")
+        config = replace(config, run=replace(config.run, start_from=start_from), model=load(start_from).config)
     if not config.stores and config.simulate is None:
         raise UsageError(f"{file}: names no store to train on; give --store S (make one with `dnamamba genome ingest`)")
     return config

@@ -1,13 +1,15 @@
 """The scan's gradient pass: recompute the states of one chunk from their saved borders, then walk it back.
 
-Per block of BLOCK steps, last block first: walk forward from the border and put a checkpoint into a scratch slot every
-second step; then, two steps a round and the last ones first, recompute their states into registers and walk back.
+Per block of BLOCK steps, last block first: walk forward from the border, four steps a round, and put a checkpoint into
+a scratch slot every second step; then, two steps a round and the last ones first, recompute their states into registers
+and walk back.
 The carry is gamma[t] = exp(A * dt[t]) * g[t], with g the gradient of the state after step t; h[t-1] is kept, never
 formed by subtraction, which would cancel for fast states.
 
-What is a number a channel (step, gate, dx ..) is computed for both steps of a round at once, one lane a channel, and
-travels to and from the states' layout once a round. Rows arrive by asynchronous copies, STAGES - 1 rounds ahead: a
-plain load holds one of a warp's six scoreboards until it lands, and exponentials and shuffles then wait for it.
+What is a number a channel (step, gate, dx ..) is computed for all steps of a round at once, one lane a channel, and
+travels to and from the states' layout in as few exchanges as can be, see triton_scan_forward.py. Rows arrive by
+asynchronous copies, STAGES - 1 rounds ahead: a plain load holds one of a warp's six scoreboards until it lands, and
+exponentials and shuffles then wait for it.
 """
 # mypy: ignore-errors
 # ruff: noqa: SIM102, SIM108
@@ -63,7 +65,7 @@ def gradient_kernel(
     lane = tl.arange(0, BD)
     two = tl.arange(0, 2)
     four = tl.arange(0, 4)
-    q = tl.arange(0, 2 * NP)  # a row of B and one of C
+    n_BC = tl.arange(0, 2 * NP)  # states of B, then those of C
     on_n = n < N
     slot = tl.program_id(0).to(tl.int64) * ((BLOCK // 2 + 1) * NP * BD)
     scratch = scratch_ptr + slot + n[:, None] * BD + lane[None, :]
@@ -189,8 +191,8 @@ def gradient_kernel(
                 dB1, dC1 = tl.sum(g1 * w1, axis=1), tl.sum(h2 * dy1, axis=1)
                 dBC = tl.permute(tl.join(tl.join(dB0, dC0), tl.join(dB1, dC1)), (2, 1, 0))
                 dBC = tl.reshape(dBC, [2, 2 * NP])
-                sums = partial + ((at + t) * (2 * N))[:, None] + (q // NP * N + q % NP)[None, :]
-                store(sums, dBC, (q % NP < N)[None, :] & (t <= end)[:, None], EVEN)
+                sums = partial + ((at + t) * (2 * N))[:, None] + (n_BC // NP * N + n_BC % NP)[None, :]
+                store(sums, dBC, (n_BC % NP < N)[None, :] & (t <= end)[:, None], EVEN)
                 on_t = on_d[None, :] & (t <= end)[:, None]
                 at_t = (t0 + t)[:, None]
                 if z_ptr is not None:

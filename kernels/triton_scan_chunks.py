@@ -101,6 +101,10 @@ def chunk_kernel(
     start needs no sum of the outermost ones. SORTED: channels of a block that is dealt out to its tiles as
     `order_kernel` put them in order, BD times a power of two, or 0. Every block then has all its tiles, and EVEN says
     that D is a multiple of it.
+
+    To save registers, ptxas moves a load down to its first use, or to the first store that it must not cross. So each
+    round of U steps first loads the rows of the next and carries them over the back edge of the loop, and stores `time`
+    on the way.
     """
     WIDTH: tl.constexpr = SORTED if SORTED else BD
     BLOCKS: tl.constexpr = (D + WIDTH - 1) // WIDTH
@@ -214,7 +218,7 @@ def chunk_kernel(
                         time += step
                         if reset_ptr is not None:
                             is_open &= not is_reset
-                    if u % 2 == 1:  # holds the loads above it in place, see triton_scan_forward.py
+                    if u % 2 == 1:  # holds the loads above it in place
                         if SORTED:  # and writes a NaN at most: the channels are far apart
                             tl.store(time_ptr + d, time, mask=on_d & (time != time))
                         else:

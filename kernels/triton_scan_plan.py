@@ -32,7 +32,7 @@ class Pass(NamedTuple):
 
 
 FORWARD = Pass(12, 3, 130.0, 48.0, 4)
-NARROW = Pass(12, 1, 60.0, 25.0, 4)  # the output pass in one walk of tiles half as wide, for up to so many programs
+NARROW = Pass(12, 1, 78.0, 26.75, 4)  # the output pass in one walk of tiles half as wide, for up to so many programs
 NARROW_OF = 32  # channels of a wide tile, whose halves were measured
 BACKWARD = Pass(8, 8, 1600.0, 75.0)
 WALK = Pass(16, 1, 380.0, 22.0)  # finds the chunks' states: parted so that the lengths measured best are picked

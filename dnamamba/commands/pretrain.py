@@ -15,8 +15,17 @@ from dnamamba.errors import UsageError
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder of the run; runs/pretrain-N by default."
 )
+@click.option(
+    "--start-from", metavar="MODEL", help="Start with the weights of a model, and its sizes, in place of fresh ones."
+)
 @click.option("--resume", is_flag=True, help="Go on with the run in --out from its last checkpoint.")
-def pretrain(config_and_overrides: tuple[str, ...], stores: tuple[str, ...], out: Path | None, resume: bool) -> None:
+def pretrain(
+    config_and_overrides: tuple[str, ...],
+    stores: tuple[str, ...],
+    out: Path | None,
+    start_from: str | None,
+    resume: bool,
+) -> None:
     """Pretrain a byte-level Mamba, its context growing stage by stage; then measure it on held-out sequence.
 
     Without arguments it simulates five great apes, trains a small model on them on whatever device is there, and prints
@@ -34,8 +43,8 @@ def pretrain(config_and_overrides: tuple[str, ...], stores: tuple[str, ...], out
 
     from dnamamba.pretrain import pretrain_command  # here, so that --help does not wait for torch
 
-    if resume and (paths or overrides or stores):
+    if resume and (paths or overrides or stores or start_from):
         raise UsageError("--resume takes the configuration of the run itself; give --out RUN and nothing else")
-    text = pretrain_command(paths[0] if paths else None, overrides, stores, out, resume)
+    text = pretrain_command(paths[0] if paths else None, overrides, stores, out, resume, start_from)
     if text:  # of several processes one speaks
         click.echo(text)
