@@ -44,9 +44,9 @@ case $part in
           "128x12 1x1048576" "128x12 1x4194304" "128x12 1x16777216" "256x16 1024x1024" "256x16 64x16384" \
           "256x16 8x131072" "256x16 1x1048576" "256x16 1x4194304" "256x16 1x16777216"
       job 0 chromosome python $here/bench_long_context.py --chromosome --memory lean --json "$out/long_context.jsonl" ) &
-    ( job 1,2 apes python $here/show_sweeps.py apes --out "$out/apes" --variants 2 ) &
+    ( job 1 apes python $here/show_sweeps.py apes --out "$out/apes" ) &
     for seed in 1 2; do
-        job 3 induction$seed python -m dnamamba task induction-heads --mixer mamba --steps 100000 --seed $seed \
+        job $((seed + 1)) induction$seed python -m dnamamba task induction-heads --mixer mamba --steps 100000 --seed $seed \
             --out "$out/induction$seed" &
     done
     ;;

@@ -1,7 +1,7 @@
 """What the sweeps show on one machine with GPUs: real loci, planted far repeats, sizes. Every step can be resumed.
 
     python tests/benchmarks/show_sweeps.py real --data DIR --out DIR     # Mamba and its S4D twin on primate pieces
-    python tests/benchmarks/show_sweeps.py apes --out DIR [--variants N] # the best of N models beside the oracle
+    python tests/benchmarks/show_sweeps.py apes --out DIR [--model 128x4]  # taught to copy first, beside the oracle
     python tests/benchmarks/show_sweeps.py train --out DIR [--contexts C]  # a model trained at each context on the same
     python tests/benchmarks/show_sweeps.py sizes --out DIR [--sizes S]   # a power law on 300 Mb of simulated genome
     ... --tiny                                                           # the same on a CPU in minutes, to try it out
@@ -43,21 +43,10 @@ TEST = ("hg38_chr2", "b37_chr1", "b37_z")
 """Held out; the last two also for tests/benchmarks/variant_effects.py, whose variants lie there."""
 
 APES = SimulateConfig(
-    seed=1, bases=60_000_000, contigs=12, far_share=0.5, repeats=0.15, microsatellites=0.01, minisatellites=0.05
+    seed=1, bases=60_000_000, contigs=1_500, far_share=0.75, repeats=0.07, microsatellites=0.01, minisatellites=0.05
 )
-"""Half of every genome lies in families private to a contig: what far context is worth is made large, the process is
-otherwise that of the default apes. Minisatellites are near copies, on which copying is learned first."""
-APE_MODELS = (
-    "256x6 model.d_model=256 optimiser.lr=3e-3",
-    "256x6-N32 model.d_model=256 model.d_state=32 optimiser.lr=3e-3",
-    "128x6-N64 model.d_state=64",
-    "s4d-256x6 model.d_model=256 optimiser.lr=3e-3 model.mixer=s4d",
-    "128x12 model.n_layers=12",
-    "256x6-slow model.d_model=256 optimiser.lr=1.5e-3",
-    "128x6",
-    "256x10 model.d_model=256 model.n_layers=10 optimiser.lr=2e-3",
-)
-"""The first so many are trained, one a GPU: which model learns to copy from far is not known beforehand."""
+"""Three quarters of every genome lie in families private to a contig, and contigs are of 40 kb, so that all distances
+are below 2^15: what far context is worth is made large, the process is otherwise that of the default apes."""
 
 
 def run(*words: str) -> None:
@@ -116,64 +105,70 @@ def primates(data: Path, out: Path) -> Path:
     return store
 
 
-def apes(out: Path, variants: int, tokens: str, tiny: bool) -> None:
-    """Models that had half a billion bases to learn copying from far, and what an oracle would gain."""
+def apes(out: Path, model: str, minutes: float, tokens: str, tiny: bool) -> None:
+    """A model that was taught to copy and then trained on the genomes, and what an oracle would gain."""
     store, keys = ape_genomes(out, tiny)
     stages = (
-        "[{context: 2k, share: 0.3}, {context: 8k, share: 0.3}, {context: 16k, share: 0.3}, {context: 64k, share: 0.1}]"
+        "[{context: 2k, share: 0.4}, {context: 4k, share: 0.2}, {context: 8k, share: 0.2}, {context: 16k, share: 0.2}]"
     )
-    keys = [*keys, f"curriculum.stages={stages}", "evaluation.contexts=[1k,16k]"]
-    targets, contexts = "2M", ["--contexts", "64,128,256,512,1k,2k,4k,8k,16k,32k,64k,256k,full"]
+    keys = [*keys, f"curriculum.stages={stages}", "evaluation.contexts=[64,1k,16k]", "evaluation.markov=false"]
+    targets, contexts = "1M", ["--contexts", "64,128,256,512,1k,2k,4k,8k,16k,32k,full"]
     if tiny:
-        keys += ["curriculum.stages=[{context: 1k, share: 1}]", "evaluation.contexts=[1k]"]
-        tokens, targets, contexts = "512k", "32k", ["--contexts", "64,256,1k,4k,16k,full"]
-    chosen = ("32x2", "s4d-32x2 model.mixer=s4d") if tiny else APE_MODELS
-    models = [word for text in chosen[:variants] for word in ("--variant", text)]
+        keys += ["curriculum.stages=[{context: 1k, share: 1}]", "evaluation.contexts=[64,1k]"]
+        tokens, targets, contexts = "256k", "32k", ["--contexts", "64,256,1k,4k,full"]
+    start, trained = taught(out, model, minutes, tiny), out / "model"
+    if (trained / "pretrain.yaml").exists():
+        run("pretrain", "--resume", "--out", str(trained))
+    else:
+        run(
+            "pretrain", "quick", "--store", str(store), "--start-from", str(start), *keys,
+            f"curriculum.total_tokens={tokens}", "--out", str(trained),
+        )  # fmt: skip
     run(
-        "sweep", "ablation", "quick", *keys, "--store", str(store), "--tokens", tokens, *models, "--no-match",
-        "--targets", "256k", "--out", str(out / "models"),
+        "sweep", "context", str(trained), "--store", str(store), "--targets", targets, "--assembly", "sim_human",
+        *contexts, "--out", str(out / "context"),
     )  # fmt: skip
-    with (out / "models" / "runs.csv").open() as file:
-        at = {row["run"]: float(row["perplexity"]) for row in csv.DictReader(file)}  # at the longest: the last line
-    best = min(at, key=lambda name: at[name])
-    shown = [best, *(name for name in at if name.startswith("s4d") and name != best)]
-    curve(out, "models", shown, store, ["--targets", targets, "--assembly", "sim_human", *contexts])
     with (out / "context" / "curve.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["class"] == "all" and row["context"] != "full"]
-    for name in dict.fromkeys(row["model"] for row in rows):
-        mine = [row for row in rows if row["model"] == name and parse_size(row["context"]) <= 2**14][1:]
-        sure = [float(row["gain_low"]) > 0 for row in mine]
-        verdict = (
-            "every doubling up to 2^14 gains significantly" if all(sure) else "not every doubling up to 2^14 gains"
-        )
-        print(f"{name}: {verdict}; " + ", ".join(
-            f"{row['context']} {float(row['gain']):+.5f} (oracle {float(row['oracle_gain']):+.4f})" for row in mine
-        ))  # fmt: skip
+    steps = [row for row in rows if parse_size(row["context"]) <= 2**14][1:]
+    sure = all(float(row["gain_low"]) > 0 for row in steps)
+    print("every doubling up to 2^14 gains significantly" if sure else "not every doubling up to 2^14 gains")
+    for row in steps:
+        print(f"  {row['context']:>4} {float(row['gain']):+.5f} (oracle {float(row['oracle_gain']):+.4f})")
 
 
-def train(out: Path, contexts: str, tokens: str, tiny: bool) -> None:
-    """A model trained at each context on the genomes of `apes`, equal tokens, read on the same bases."""
+def taught(out: Path, model: str, minutes: float, tiny: bool) -> Path:
+    """A model that copies, made when it is not there yet: none has learnt it on the genomes alone."""
+    folder = out / "copying"
+    if not folder.exists():
+        words = ["--model", "32x2", "--minutes", "0.1"] if tiny else ["--model", model, "--minutes", str(minutes)]
+        script = Path(__file__).with_name("learn_to_copy.py")
+        subprocess.run([sys.executable, str(script), "--out", str(folder), "--farthest", "16k", *words], check=True)
+    return folder
+
+
+def train(out: Path, contexts: str, model: str, minutes: float, tokens: str, tiny: bool) -> None:
+    """A model trained at each context on the genomes of `apes`: same start, equal tokens, read on the same bases."""
     store, keys = ape_genomes(out, tiny)
     if tiny:
         contexts, tokens = "256,1k", "256k"
     run(
-        "sweep", "context", "--train", "quick", *keys, "--store", str(store), "--contexts", contexts,
+        "sweep", "context", "--train", "quick", *keys, f"run.start_from={taught(out, model, minutes, tiny)}",
+        "--store", str(store), "--contexts", contexts,
         "--tokens", tokens, "--targets", "32k" if tiny else "1M", "--out", str(out / "trained"),
     )  # fmt: skip
 
 
 def ape_genomes(out: Path, tiny: bool) -> tuple[Path, list[str]]:
-    """The store of `apes` and `train`, and what their runs have in common: the last two contigs are the test."""
-    config = SimulateConfig(**{**vars(APES), "bases": 1_200_000, "contigs": 4}) if tiny else APES
-    last = config.contigs
-    keys = ["split.method=contig", f"split.valid=[chr{last - 2}]", f"split.test=[chr{last - 1},chr{last}]"]
-    keys += ["optimiser.lr=4e-3", "evaluation.points=12"]
+    """The store of `apes` and `train`, and what their runs have in common: a fifteenth of the contigs is the test."""
+    config = SimulateConfig(**{**vars(APES), "bases": 1_200_000, "contigs": 30}) if tiny else APES
+    valid, test = ("[chr28]", "[chr29,chr30]") if tiny else ("[chr13*]", "[chr14*]")
+    keys = ["split.method=contig", f"split.valid={valid}", f"split.test={test}"]
+    keys += ["optimiser.lr=2e-3", "evaluation.points=12"]
     if tiny:
-        keys += ["model.d_model=32", "model.n_layers=2", "curriculum.tokens_per_step=16k"]
-        keys += ["evaluation.targets_while_training=8k"]
+        keys += ["curriculum.tokens_per_step=16k", "evaluation.targets_while_training=8k"]
     else:
-        keys += ["model.d_model=128", "model.n_layers=6", "curriculum.tokens_per_step=64k"]
-        keys += ["evaluation.targets_while_training=64k"]
+        keys += ["curriculum.tokens_per_step=64k", "evaluation.targets_while_training=64k"]
     return simulate(out / "apes.zarr", config), keys
 
 
@@ -220,7 +215,8 @@ if __name__ == "__main__":
     parser.add_argument("what", choices=["real", "apes", "train", "sizes"])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--data", type=Path)
-    parser.add_argument("--variants", type=int, default=1)
+    parser.add_argument("--model", default="128x4", help="of apes and train, width x blocks")
+    parser.add_argument("--minutes", type=float, default=3.0, help="of being taught to copy")
     parser.add_argument("--tokens")
     parser.add_argument("--sizes", default="32x4,48x6,0.26M,0.68M,1.4M")
     parser.add_argument("--contexts", default="1k,4k,16k")
@@ -232,8 +228,8 @@ if __name__ == "__main__":
             parser.error("real: want --data, the folder of the real files")
         real(asked.data, asked.out, asked.tokens or "100M", asked.tiny)
     elif asked.what == "apes":
-        apes(asked.out, asked.variants, asked.tokens or "600M", asked.tiny)
+        apes(asked.out, asked.model, asked.minutes, asked.tokens or "300M", asked.tiny)
     elif asked.what == "train":
-        train(asked.out, asked.contexts, asked.tokens or "300M", asked.tiny)
+        train(asked.out, asked.contexts, asked.model, asked.minutes, asked.tokens or "200M", asked.tiny)
     else:
         sizes(asked.out, asked.sizes, asked.tokens or "300M", asked.tiny)
