@@ -2,6 +2,7 @@
 
 import atexit
 import gc
+import sys
 from pathlib import Path
 
 import torch
@@ -12,7 +13,9 @@ from dnamamba.parallel.processes import Processes
 
 def print_threads(when: str) -> None:
     names = [thread.joinpath("comm").read_text().strip() for thread in Path("/proc/self/task").iterdir()]
-    print(when, sum("gloo" in name for name in names), flush=True)
+    # In one piece: both processes write to one pipe, and print() may write word by word.
+    sys.stdout.write(f"{when} {sum('gloo' in name for name in names)}\n")
+    sys.stdout.flush()
 
 
 def main() -> None:
