@@ -138,12 +138,8 @@ def carry_states(
     """
     n_pieces = added.shape[1]
     chunks = -(-n_pieces // pieces)
-    if not adjoint:
-        enters = added.new_empty(size.B, chunks, size.D, size.N)
-    elif pieces > 1:
-        enters = added.new_empty(size.B, chunks, size.N, size.D)
-    else:
-        enters = added
+    state = (size.N, size.D) if adjoint else (size.D, size.N)
+    enters = added if adjoint and pieces == 1 else added.new_empty(size.B, chunks, *state)
     carry_kernel[(size.tiles * size.B,)](
         added, times, cuts, A, start, enters, n_pieces, chunks, pieces,
         D=size.D, N=size.N, NP=size.NP, BD=size.BD, U=CARRY_UNROLL, ADJOINT=adjoint, EVEN=size.even, num_warps=1,
