@@ -16,7 +16,8 @@ FILLS_THE_DEVICE = 2**20
 LEAN_TOKENS = (2**17, 2**18)
 """Tokens at a time of the lean plan, at least and at most: fewer leave an H200 waiting for launches."""
 LEAN_GB = 4.3
-"""What the lean plan takes between the two, by a footprint that counts `MARGIN` and more: under 4 when measured."""
+"""What the lean plan takes between the two, by a footprint that counts `MARGIN` and more: under 4 when measured, unless
+the number of whole windows that comes nearest is the next larger one."""
 FREE_SHARE = {"auto": 0.75, "fast": 0.88}
 """Share of a GPU's free memory that a plan may take."""
 CPU_TOKENS = {"lean": (2**13, 2**13), "auto": (2**15, 2**16), "fast": (2**15, 2**18)}
@@ -99,9 +100,11 @@ def plan_memory(
 
 
 def lean_piece(footprint: Footprint, enough: float, context: int) -> int:
-    """Tokens at a time of the lean plan, where `enough` bytes are as many as it would like to take."""
+    """Tokens at a time of the lean plan, where `enough` bytes are about as many as it would like to take."""
     least, most = LEAN_TOKENS
-    return min(most, max(least, largest_piece(footprint, enough, context)))
+    piece = min(most, max(least, largest_piece(footprint, enough, context)))
+    # Windows are taken whole: the number of them that comes nearest.
+    return piece if context > piece else min(most, round(piece / context) * context)
 
 
 def portion_within(footprint: Footprint, budget: float, context: int, windows: int, most: int | None = None) -> Portion:

@@ -71,6 +71,14 @@ def test_lean_slices_grow_with_what_is_enough_between_two_bounds():
     assert lean_piece(PRINT, 4e9, 2**20) == largest_piece(PRINT, 4e9, 2**20)
 
 
+def test_lean_takes_the_number_of_whole_windows_that_comes_nearest():
+    """Of 2^17 and 2^16 letters where 209,000 fit: two windows and three, not one and three."""
+    each = PRINT.per_token * MARGIN
+    assert [lean_piece(PRINT, PRINT.fixed + 209_000 * each, 2**power) >> power for power in (17, 16)] == [2, 3]
+    assert lean_piece(PRINT, PRINT.fixed + 170_000 * each, 2**17) == 2**17
+    assert lean_piece(PRINT, 1e11, 190_000) == 190_000
+
+
 def test_slices_are_of_about_one_size():
     """Of 2^20 tokens 213,000 fit: five slices of 205 * 1,024, not four of 208 and one of 192."""
     small = Footprint(fixed=0, per_token=1.0, border=0)

@@ -1,11 +1,12 @@
 """From how far can a small model learn to copy? Taught nearest copies first; then asked at every distance.
 
-    python tests/benchmarks/learn_to_copy.py --out MODEL [--model 128x4] [--farthest 4k] [--minutes 2] [--device cuda]
+    python tests/benchmarks/learn_to_copy.py --out MODEL [--model 256x4] [--farthest 16k] [--total 400M] [--device cuda]
 
-Random letters, in which runs of 60 to 200 come once more from a distance that is log-uniform between 8 and a bound.
-The bound begins at 24 and grows by 1.4 whenever the copies' later letters (from the 21st on) cost less than half a bit:
-a model that meets distances up to 1,024 from the beginning had learnt nothing of any after 8 M tokens, one that met
-near ones first copied from 24, 33 and 46 letters by then (64x2, two CPU cores). No genome, no window over 2.5 bounds.
+Random letters, in which runs of 60 to 200 come once more, 2% of them changed, from a distance that is log-uniform
+between 8 and a bound. The bound begins at 24 and grows by 1.4 as soon as copies from its farther half cost less than
+half a bit a letter (from the 21st on), or when a 24th of all letters was spent on it: a model that meets distances
+up to 1,024 from the beginning had learnt nothing of any after 8 M letters, one that met near ones first copied from 24,
+33 and 46 letters by then (64x2, two CPU cores). No genome; windows of 2.5 bounds.
 The table at the end: bits a letter for letters 31 to 200 of a run that came once before, exactly so far upstream, the
 rest being random. MODEL is a model directory (`dnamamba pretrain --start-from MODEL` goes on from it on genomes).
 """
@@ -13,67 +14,75 @@ rest being random. MODEL is a model directory (`dnamamba pretrain --start-from M
 import argparse
 import math
 import time
-from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from torch.utils.data import DataLoader, IterableDataset
 
 from dnamamba.config import format_size, parse_size
 from dnamamba.letters import vocabulary_of
 from dnamamba.model import MambaLM, ModelConfig
-from dnamamba.model_directory import save
+from dnamamba.model_directory import load, save
 from dnamamba.pipelines.alphabet import ALPHABETS
 
 NEAREST, FIRST_BOUND, GROWTH = 8, 24, 1.4
 RUN, GAP = (60, 200), (0, 60)  # letters of a copy, and between two
+WORN = 0.02  # share of letters that changed
 RECOGNISED = 20  # letters of a copy before which a reader cannot know that it is one
 LEARNT = 0.5  # bits a letter
-WARMUP = 100  # steps
-
-Row = tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]
-
-
-def copied(rng: np.random.Generator, length: int, bound: int) -> Row:
-    """Letters 0..3 and which of them a reader of all the others before could know."""
-    letters = rng.integers(0, 4, length)
-    known = np.zeros(length, bool)
-    at = int(rng.integers(NEAREST, bound))
-    while at < length:
-        size = min(int(rng.integers(*RUN)), length - at)
-        far = int(np.exp(rng.uniform(np.log(NEAREST), np.log(min(bound, at)))))
-        letters[at : at + size] = np.resize(letters[at - far : at], size) if far < size else letters[at - far :][:size]
-        known[at + RECOGNISED : at + size] = True
-        at += size + int(rng.integers(*GAP))
-    return letters, known
+PATIENCE = 24  # bounds for which there are letters, however little is learnt
+WARMUP, COOLING = 100, 0.2  # steps; share of all letters over which the rate falls to nothing
 
 
-class Copies(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
-    """Batches of `tokens` letters at one bound, without end."""
+class Copies(NamedTuple):
+    """Letters and what there is to know about them, each [rows, length]."""
 
-    def __init__(self, bound: int, tokens: int, seed: int) -> None:
-        """Windows of 2.5 bounds, 256 letters at least."""
-        self.bound, self.length, self.seed = bound, max(256, bound * 5 // 2), seed
-        self.rows = max(2, tokens // self.length)
+    letters: torch.Tensor
+    """0..3, int64."""
+    far: torch.Tensor
+    """How far upstream the letter stood before, for a reader who had 20 letters to notice; 0 where nobody can know."""
 
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        worker = torch.utils.data.get_worker_info()
-        rng = np.random.default_rng([self.seed, self.bound, worker.id if worker else 0])
-        while True:
-            rows = [copied(rng, self.length, self.bound) for _ in range(self.rows)]
-            yield torch.from_numpy(np.stack([r[0] for r in rows])), torch.from_numpy(np.stack([r[1] for r in rows]))
+
+def copies(dice: torch.Generator, rows: int, length: int, bound: int) -> Copies:
+    """Random letters with runs that come once more from NEAREST to `bound` letters upstream."""
+
+    def uniform(*shape: int) -> torch.Tensor:
+        return torch.rand(shape, generator=dice, device=dice.device)
+
+    runs = length // (sum(RUN) + sum(GAP)) * 4 + 8  # twice as many as fill a row on average
+    size = RUN[0] + (uniform(rows, runs) * (RUN[1] - RUN[0])).long()
+    gap = GAP[0] + (uniform(rows, runs) * (GAP[1] - GAP[0])).long()
+    gap[:, 0] = NEAREST + 1 + (uniform(rows) * (bound - NEAREST)).long()  # before which there is nothing to copy
+    start = (size + gap).cumsum(1) - size
+    farthest = start.clamp(max=bound).float()
+    distance = (NEAREST * (farthest / NEAREST) ** uniform(rows, runs)).long()
+
+    at = torch.arange(length, device=dice.device).expand(rows, length).contiguous()
+    run = torch.searchsorted(start, at, right=True) - 1
+    into = at - start.gather(1, run.clamp(min=0))
+    inside = (run >= 0) & (into < size.gather(1, run.clamp(min=0)))
+    distance = torch.where(inside, distance.gather(1, run.clamp(min=0)), 0)
+    # Every letter points upstream to its original, which may be a copy too: double the steps until nothing moves.
+    source = at - distance
+    while True:
+        further = source.gather(1, source)
+        if torch.equal(further, source):
+            break
+        source = further
+    letters = (uniform(rows, length) * 4).long().gather(1, source)
+    changed = (letters + 1 + (uniform(rows, length) * 3).long()) % 4
+    letters = torch.where(uniform(rows, length) < WORN, changed, letters)
+    return Copies(letters, torch.where(into >= RECOGNISED, distance, 0))
 
 
 @torch.no_grad()
 def copying(model: MambaLM, distance: int, device: str, rows: int = 64) -> float:
     """Bits a letter of a run's later part, its only copy `distance` letters upstream."""
-    rng, run = np.random.default_rng(distance), RUN[1]
-    letters = rng.integers(0, 4, (rows, distance + run))
-    for row in letters:
-        row[distance:] = np.resize(row[:distance], run)
-    asked = torch.from_numpy(letters).to(device)
+    dice = torch.Generator().manual_seed(distance)
+    letters = torch.randint(0, 4, (rows, distance + RUN[1]), generator=dice)
+    for at in range(distance, distance + RUN[1]):
+        letters[:, at] = letters[:, at - distance]
+    asked = letters.to(device)
     start = ALPHABETS[model.config.alphabet].start
     logits, _ = model(torch.nn.functional.pad(asked[:, :-1], (1, 0), value=start))
     later = slice(distance + 30, None)
@@ -81,66 +90,84 @@ def copying(model: MambaLM, distance: int, device: str, rows: int = 64) -> float
     return float(nats) / math.log(2)
 
 
-def learn(asked: argparse.Namespace) -> MambaLM:
-    """Train until the bound passes `--farthest` or the time is up."""
+def beginner(asked: argparse.Namespace) -> MambaLM:
+    """The model before this script teaches it."""
     torch.manual_seed(asked.seed)
+    if asked.start_from is not None:
+        return load(asked.start_from).train().to(asked.device)
     width, blocks = map(int, asked.model.split("x"))
-    model = MambaLM(ModelConfig(d_model=width, n_layers=blocks, d_state=asked.states)).to(asked.device)
+    config = ModelConfig(
+        d_model=width, n_layers=blocks, d_state=asked.states, dt_rank=asked.dt_rank or width // 2, dt_min=asked.dt_min,
+        dt_floor=min(asked.dt_min, 1e-4),
+    )  # fmt: skip
+    model = MambaLM(config)
+    model.vocabulary = vocabulary_of(ALPHABETS[model.config.alphabet])
+    return model.to(asked.device)
+
+
+def learn(model: MambaLM, asked: argparse.Namespace) -> None:
+    """Train on `--total` letters, the bound growing up to `--farthest`."""
+    dice = torch.Generator(asked.device).manual_seed(asked.seed)
     alphabet = ALPHABETS[model.config.alphabet]
-    model.vocabulary = vocabulary_of(alphabet)
     optimiser = torch.optim.AdamW(model.parameter_groups(0.1), lr=asked.lr, betas=(0.9, 0.95))
-    on_gpu = asked.device == "cuda"
-    bound, step, tokens, began = FIRST_BOUND, 0, 0, time.monotonic()
-    while bound <= asked.farthest:
-        data = Copies(bound, asked.tokens, asked.seed)
-        mean, here = float("nan"), 0
-        for letters, known in DataLoader(data, batch_size=None, num_workers=asked.workers, pin_memory=on_gpu):
-            letters, known = letters.to(asked.device, non_blocking=True), known.to(asked.device, non_blocking=True)
-            inputs = torch.nn.functional.pad(letters[:, :-1], (1, 0), value=alphabet.start)
-            for group in optimiser.param_groups:
-                group["lr"] = asked.lr * min(1.0, (step + 1) / WARMUP)
-            with torch.autocast(asked.device, torch.bfloat16, enabled=on_gpu):
-                logits, _ = model(inputs)
-            nats = torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), letters.flatten(), reduction="none")
-            optimiser.zero_grad()
-            nats.mean().backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimiser.step()
-            step, here, tokens = step + 1, here + 1, tokens + letters.numel()
-            bits = (nats.detach() * known.flatten()).sum() / known.sum() / math.log(2)
-            mean = bits if here == 1 else mean + 0.05 * (bits - mean)
+    bound, step, tokens, here, began = asked.first, 0, 0, 0, time.monotonic()
+    bits = torch.full((), 2.0, device=asked.device)  # of the bound's farther half, a moving mean
+    while tokens < asked.total:
+        length = max(256, bound * 5 // 2)
+        letters, far = copies(dice, max(2, asked.tokens // length), length, bound)
+        inputs = torch.nn.functional.pad(letters[:, :-1], (1, 0), value=alphabet.start)
+        left = 1 - tokens / asked.total
+        for group in optimiser.param_groups:
+            group["lr"] = asked.lr * min(1.0, (step + 1) / WARMUP, left / COOLING)
+        with torch.autocast(asked.device, torch.bfloat16, enabled=asked.device == "cuda"):
+            logits, _ = model(inputs)
+        nats = torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), letters.flatten(), reduction="none")
+        optimiser.zero_grad()
+        nats.mean().backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        farther = (far > bound / 2).flatten()
+        now = (nats.detach() * farther).sum() / farther.sum().clamp(min=1) / math.log(2)
+        bits = torch.where(farther.any(), bits + 0.05 * (now - bits), bits)
+        step, tokens, here = step + 1, tokens + letters.numel(), here + letters.numel()
+        if step % 20 and tokens < asked.total:
+            continue
+        if float(bits) < LEARNT or here > asked.total / PATIENCE or tokens >= asked.total:
             seconds = time.monotonic() - began
-            looked = here % 20 == 0
-            if (looked and float(mean) < LEARNT) or seconds > 60 * asked.minutes:
-                break
-            if step % 200 == 0:
-                print(f"  step {step:,}, {tokens / 1e6:.0f} M tokens, {float(mean):.2f} bits", flush=True)
-        rate = tokens / seconds / 1e3
-        at = f"{seconds:5.0f} s  step {step:,}, {tokens / 1e6:.0f} M tokens ({rate:,.0f} k/s)"
-        print(f"{at}: up to {bound:,} letters {float(mean):.2f} bits", flush=True)
-        if seconds > 60 * asked.minutes:
-            break
-        bound = int(bound * GROWTH)
-    return model
+            print(
+                f"{seconds:5.0f} s  step {step:,}, {tokens / 1e6:.0f} M letters ({tokens / seconds / 1e3:,.0f} k/s): "
+                f"from {bound // 2:,} to {bound:,} letters {float(bits):.2f} bits",
+                flush=True,
+            )
+            here, bound = 0, min(int(bound * GROWTH), asked.farthest)
+            bits = torch.full_like(bits, 2.0)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="model directory to write")
-    parser.add_argument("--model", default="128x4", help="width x blocks")
-    parser.add_argument("--states", type=int, default=16)
-    parser.add_argument("--farthest", type=parse_size, default="4k")
-    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--model", default="256x4", help="width x blocks")
+    parser.add_argument("--states", type=int, default=32)
+    parser.add_argument("--dt-rank", type=int, help="of the step sizes' projection; half the width when left out")
+    parser.add_argument("--dt-min", type=float, default=1e-4, help="smallest step size at the start")
+    parser.add_argument("--start-from", type=Path, help="a model directory to go on from; its shape, not --model's")
+    parser.add_argument("--first", type=parse_size, default=FIRST_BOUND, help="the first bound")
+    parser.add_argument("--farthest", type=parse_size, default="16k")
+    parser.add_argument("--total", type=parse_size, default="400M", help="letters in all")
     parser.add_argument("--tokens", type=parse_size, default="32k", help="letters a step")
-    parser.add_argument("--lr", type=float, default=4e-3)
-    parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     wish = parser.parse_args()
-    print(f"random letters, copies from up to {format_size(wish.farthest)} of them; on {wish.device}")
-    taught = learn(wish).eval()
+    print(f"random letters, copies from up to {format_size(wish.farthest)} of them; on {wish.device}", flush=True)
+    taught = beginner(wish)
+    try:
+        learn(taught, wish)
+    except KeyboardInterrupt:
+        print("stopped: what is learnt so far is kept", flush=True)
+    taught.eval()
     print("distance, bits a letter: " + ", ".join(
-        f"{distance} {copying(taught, distance, wish.device):.2f}" for distance in (1 << k for k in range(4, 13))
+        f"{distance} {copying(taught, distance, wish.device):.2f}" for distance in (1 << k for k in range(4, 15))
     ))  # fmt: skip
     save(taught.cpu(), wish.out, overwrite=True)
     print(wish.out)

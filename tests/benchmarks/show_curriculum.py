@@ -62,7 +62,7 @@ def main() -> None:
         keys += ["evaluation.targets_while_training=2k"]
     else:
         keys += ["curriculum.stages=null", "curriculum.doubling={first: 1k, last: 1M, share: 0.0909}"]
-        keys += ["curriculum.tokens_per_step=1M", "curriculum.total_tokens=154M", "evaluation.targets=64k"]
+        keys += ["curriculum.tokens_per_step=1M", "curriculum.total_tokens=308M", "evaluation.targets=64k"]
         keys += ["evaluation.targets_while_training=8k"]
     first = ["pretrain", "1.4M-cpu", "--store", str(store), "--out", str(model), *keys]
     if not model.exists():
