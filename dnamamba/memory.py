@@ -16,8 +16,8 @@ FILLS_THE_DEVICE = 2**20
 LEAN_TOKENS = (2**17, 2**18)
 """Tokens at a time of the lean plan, at least and at most: fewer leave an H200 waiting for launches."""
 LEAN_GB = 4.3
-"""What the lean plan takes between the two, by a footprint that counts `MARGIN` and more: under 4 when measured, unless
-the number of whole windows that comes nearest is the next larger one."""
+"""What the lean plan takes between the two, by a footprint that counts `MARGIN` and more: under 4 when measured, and
+half a window more at most where windows are taken whole."""
 FREE_SHARE = {"auto": 0.75, "fast": 0.88}
 """Share of a GPU's free memory that a plan may take."""
 CPU_TOKENS = {"lean": (2**13, 2**13), "auto": (2**15, 2**16), "fast": (2**15, 2**18)}

@@ -125,6 +125,17 @@ def test_the_inputs_are_written_down(finished):
     assert set(inputs["stores"]) == {f"sim_{s}" for s in ("human", "chimpanzee", "bonobo", "gorilla", "orangutan")}
 
 
+def test_curves_are_of_float32_unless_asked_otherwise(folder, finished):
+    assert json.loads((finished[1] / "sweep.json").read_text())["precision"] == "float32"
+    command = ("--contexts", "64,1k,1M,full", "--targets", "16k", "--precision", "bfloat16")
+    assert _run(folder, *command, out="rounded").exit_code == 0
+    whole, rounded = (np.load(folder / out / "losses" / "one" / "1k.npy") for out in ("out", "rounded"))
+    assert 0 < np.nanmax(np.abs(whole - rounded)) < 0.1
+    refused = _run(folder, "--train", "--precision", "bfloat16", models=(), out="trained")
+    assert refused.exit_code == 2
+    assert "--precision are for finished models" in refused.output
+
+
 def test_a_gain_that_counts_as_significant_is_not_printed_as_zero(tmp_path):
     losses = np.random.default_rng(0).normal(1.3, 0.2, (64, 32))
     gained = {64: 0.0, 128: 2e-6, 256: 2e-5, 512: 3e-3, 1024: 0.0}  # bits, of each step

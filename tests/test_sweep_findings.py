@@ -12,8 +12,10 @@ from pretrain_runs import SMALL
 
 from dnamamba.cli import cli
 from dnamamba.errors import InputError
+from dnamamba.evaluate import Difference
 from dnamamba.sweep import carry_out, sizes
 from dnamamba.sweep.ablation import find_ablation
+from dnamamba.sweep.oracle import Oracle, OraclePoint
 from dnamamba.sweep.plan import as_figures, make_plan
 from dnamamba.sweep.power_law import fit_power_law
 from dnamamba.sweep.results import read_results
@@ -106,10 +108,27 @@ def test_contexts_name_the_best_and_show_every_run_at_every_context(base, tmp_pa
     found = find_contexts(results, tmp_path / "figures")
     assert "The best is the run at 256" in found.said[0]
     assert "-0.08656 bits a base" in found.said[0]  # 0.06 nats: the run at 64 is read at 64, where all are 0.01 worse
-    (matrix,) = found.tables
+    assert "every step up to 256 gains significantly; none does harm" in found.said[1]
+    steps, matrix = found.tables
+    assert steps.rows[1] == ("256", f"{(1.25 + HARD.mean()) / np.log(2):.4f}", "+0.08656 (+0.08656 to +0.08656)")
     assert [row[0] for row in matrix.rows] == ["64", "256"]
     level = np.exp(1.30 + HARD.mean() + 0.01)
     assert float(matrix.rows[0][1]) == pytest.approx(level, abs=1e-3)
+
+
+def test_an_oracle_stands_beside_the_gains_of_longer_training(base, tmp_path):
+    variants = {str(c): [f"curriculum.stages=[{{context: {c}, share: 1}}]"] for c in (64, 256, 512)}
+    plan = _plan(base, variants)
+    _leave(tmp_path, plan, {"64": 1.30, "256": 1.25, "512": 1.28}, (64, 256, 512))
+    results, _ = read_results(plan, tmp_path)
+    totals = {64: 0.0, 256: 0.2, 512: 0.5}
+    gains = {c: OraclePoint(Difference(9.0, 9.0, 9.0), Difference(t, t, t)) for c, t in totals.items()}
+    found = find_contexts(results, tmp_path / "figures", 0, Oracle(gains, "a note"))
+    assert "every step up to 256 gains significantly; significantly worse than the context before: 512" in found.said[1]
+    steps = found.tables[0]
+    assert steps.header[-1] == "oracle"
+    assert [row[-1] for row in steps.rows] == ["", "+0.20000", "+0.30000"]
+    assert "a note" in found.notes
 
 
 def test_the_ablation_says_worse_better_and_unsure(base, tmp_path):

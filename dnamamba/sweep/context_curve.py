@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from dnamamba.base_progress import BaseProgress
 from dnamamba.config import parse_size
 from dnamamba.corpus import Corpus
-from dnamamba.device import autocast_dtype, choose_device
+from dnamamba.device import Precision, autocast_dtype, choose_device
 from dnamamba.errors import InputError, UsageError
 from dnamamba.evaluate import open_held_out
 from dnamamba.model import MambaLM
@@ -35,6 +36,7 @@ def context_command(
     targets_text: str,
     assemblies: Sequence[str],
     seed: int,
+    precision: Precision,
     out: Path,
 ) -> str:
     """Measure, report, and return the text that the command prints."""
@@ -56,7 +58,7 @@ def context_command(
     targets = choose_targets(
         corpus, contexts, alphabet, part=where, targets=wanted, seed=seed, assemblies=assemblies
     )  # fmt: skip
-    autocast = autocast_dtype("auto", device)
+    autocast = autocast_dtype(precision, device)
     inputs = {
         "sweep": "context curve",
         "models": {name: record.weights_sha256 for name, record in zip(names, records, strict=True)},
@@ -74,7 +76,7 @@ def context_command(
             progress.note(line)
         if went_on:
             progress.note(f"{out}: going on; what it holds is not measured again")
-        losses = measure(models, corpus, targets, out / "losses", progress, progress.note)
+        losses = measure(models, corpus, targets, out / "losses", progress, progress.note, autocast)
         progress.note("classes of the targets, intervals, report")
     classes: dict[str, NDArray[np.bool_] | None] = {ALL: None, **target_classes(corpus, targets)}
     curves = {
@@ -95,6 +97,7 @@ def measure(
     folder: Path,
     progress: Callable[[str, int, int | None], None],
     say: Callable[[str], None],
+    autocast: torch.dtype | None = None,
 ) -> dict[str, dict[Context, Losses]]:
     """Losses of every model at every context, each kept in `folder` when it is done and read from there if it is.
 
@@ -104,6 +107,7 @@ def measure(
         folder: holds MODEL/CONTEXT.npy.
         progress: as of pipelines: what is done, bases done, bases in all.
         say: told in a line what it will cost.
+        autocast: dtype of matrix products; None, float32, keeps apart what differs by 1e-6 bits a base.
     """
     shape = (len(targets.blocks), targets.size)
     costs = {context: targets.bases_read(context) for context in targets.contexts}
@@ -128,7 +132,6 @@ def measure(
             done += bases
             progress(work, done, total)
 
-        autocast = autocast_dtype("auto", models[name].device)
         losses = context_losses(models[name], corpus, targets, context, autocast=autocast, tick=tick)
         keep_losses(_file(folder, name, context), losses)
         found[name][context] = losses

@@ -6,6 +6,7 @@ Gains are paired: the same bases at both contexts, so that what is hard at both 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +42,7 @@ class Point:
 
 
 def curve_of(
-    losses: Mapping[Context, NDArray[np.float32]], chosen: NDArray[np.bool_] | None = None, seed: int = 0
+    losses: Mapping[Context, NDArray[np.floating[Any]]], chosen: NDArray[np.bool_] | None = None, seed: int = 0
 ) -> list[Point]:
     """The curve over the contexts of `losses`, shortest first.
 

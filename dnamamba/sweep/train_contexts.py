@@ -1,6 +1,6 @@
 """`dnamamba sweep context --train`: a run at each context, equal tokens, compared on the same bases."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from dnamamba.config import format_size, parse_size
@@ -9,11 +9,15 @@ from dnamamba.html_report import Table
 from dnamamba.pictures import pyplot, save_picture
 from dnamamba.pretrain_config import read_config
 from dnamamba.sweep import published
-from dnamamba.sweep.bits import between, digits
-from dnamamba.sweep.plan import Plan, common_overrides, make_plan
+from dnamamba.sweep.bits import between, digits, with_interval
+from dnamamba.sweep.carry_out import carry_out
+from dnamamba.sweep.curve import Point, curve_of, verdict
+from dnamamba.sweep.oracle import Oracle, oracle_curve
+from dnamamba.sweep.plan import RUNS, Plan, common_overrides, make_plan, read_plan
 from dnamamba.sweep.results import RunResult
 from dnamamba.sweep.runs_report import Findings
-from dnamamba.sweep.targets import parse_contexts
+from dnamamba.sweep.targets import Context, context_name, parse_contexts
+from dnamamba.sweep.worker import served_targets
 
 BASE = "hg38-1.4M-contexts"
 
@@ -71,16 +75,39 @@ def context_plan(
     return plan, tuple(f"run {format_size(context)} is left out: {error}" for context, error in errors.items())
 
 
-def find_contexts(results: Sequence[RunResult], figures: Path) -> Findings:
-    """What training at a longer context buys."""
+def carry_out_contexts(
+    plan: Plan, out: Path, jobs: int | None, echo: Callable[[str], None], left_out: Sequence[str]
+) -> None:
+    """Train, score and report, as `carry_out`; over simulated genomes an oracle stands beside."""
+
+    def find(results: Sequence[RunResult], figures: Path) -> Findings:
+        settled, name = read_plan(out), results[0].name
+        corpus, targets = served_targets(settled, name, out / RUNS / name)
+        return find_contexts(results, figures, settled.seed, oracle_curve(corpus, targets, settled.seed))
+
+    carry_out(plan, out, jobs, find, echo, left_out)
+
+
+def find_contexts(results: Sequence[RunResult], figures: Path, seed: int = 0, oracle: Oracle | None = None) -> Findings:
+    """What training at a longer context buys.
+
+    Args:
+        results: of the runs, the shortest context first.
+        figures: folder to draw into.
+        seed: of the bootstrap.
+        oracle: what a reader of far context could gain on the same targets.
+    """
     picture = figures / "trained_contexts.png"
-    _draw(results, picture)
+    perfect = {} if oracle is None else {context: point.total.bits for context, point in oracle.points.items()}
+    _draw(results, perfect, picture)
+    own = curve_of({one.context: one.losses[one.context] for one in results}, seed=seed)
     first, best = results[0], min(results, key=lambda one: one.score.bits)
     gain = best.difference
     said = [
         f"Trained on {first.figures['tokens'] / 1e6:,.1f} M tokens each. The best is the run at "
         f"{format_size(best.context)}: perplexity {best.score.perplexity:.4f}, {digits(gain.bits, '+')} bits a base "
         f"({between(gain)}) against the run at {format_size(first.context)}.",
+        f"Each run read at its own context: {verdict(own)}.",
     ]
     caption = "Perplexity against the context each run was trained and read at; bars are 95% intervals."
     contexts = list(first.scores)
@@ -89,10 +116,32 @@ def find_contexts(results: Sequence[RunResult], figures: Path) -> Findings:
         [(one.name, *(f"{one.scores[context].perplexity:.4f}" for context in contexts)) for one in results],
         "Perplexity of every run read at every context, the same bases throughout.",
     )
-    return Findings("What training at longer context buys", said, {picture: caption}, (matrix,), (published.EXPLAINED,))
+    return Findings(
+        "What training at longer context buys",
+        said,
+        {picture: caption},
+        (_steps(own, perfect), matrix),
+        (published.EXPLAINED, *([oracle.note] if oracle is not None and oracle.note else [])),
+    )
 
 
-def _draw(results: Sequence[RunResult], path: Path) -> None:
+def _steps(own: Sequence[Point], perfect: Mapping[Context, float]) -> Table:
+    """What each run gains over the one before, both at their own context."""
+    header = ("trained and read at", "bits a base", "gain of the step, bits (95%)", *(["oracle"] if perfect else []))
+    rows = []
+    for before, point in zip([own[0], *own], own, strict=False):
+        oracle = [digits(perfect[point.context] - perfect[before.context], "+")] if perfect else []
+        gain = ["", *([""] if perfect else [])] if point is own[0] else [with_interval(point.gain), *oracle]
+        rows.append((context_name(point.context), f"{point.score.bits:.4f}", *gain))
+    return Table(
+        header,
+        rows,
+        "Gains over the row before, paired over the same bases."
+        + (" The oracle knows the map of the planted far repeats, and them alone." if perfect else ""),
+    )
+
+
+def _draw(results: Sequence[RunResult], perfect: Mapping[Context, float], path: Path) -> None:
     plt = pyplot()
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
     values = [one.score.perplexity for one in results]
@@ -107,6 +156,12 @@ def _draw(results: Sequence[RunResult], path: Path) -> None:
         list(longest.scores), [score.perplexity for score in longest.scores.values()], ":", marker=".",
         label=f"the run at {format_size(longest.context)}, read at each",
     )  # fmt: skip
+    if perfect:
+        start = results[0].context
+        best = [results[0].score.perplexity * 2 ** (perfect[start] - perfect[context]) for context in contexts]
+        left.plot(
+            contexts, best, "--", color="0.3", marker="s", ms=4, label="what the oracle would gain from the first on"
+        )
     # Beside and not among the runs: of another genome and level, they would flatten what differs here.
     for name, points in published.CONTEXT_PERPLEXITY.items():
         right.plot(published.CONTEXTS, points, "--", marker="x", ms=4, lw=0.8, label=f"{name} ({published.MARK})")

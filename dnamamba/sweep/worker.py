@@ -16,7 +16,7 @@ import torch
 
 from dnamamba.base_progress import BaseProgress
 from dnamamba.config import read_json
-from dnamamba.corpus import open_corpus
+from dnamamba.corpus import Corpus, open_corpus
 from dnamamba.device import choose_device
 from dnamamba.errors import InputError
 from dnamamba.files import write_whole
@@ -28,7 +28,7 @@ from dnamamba.pretrain import CONFIG_FILE, SPLITS_FILE, pretrain
 from dnamamba.say import say
 from dnamamba.sweep.context_curve import measure
 from dnamamba.sweep.plan import RUNS, Plan, as_figures, read_plan, training_flops
-from dnamamba.sweep.targets import choose_targets
+from dnamamba.sweep.targets import Targets, choose_targets
 
 RESULT = "result.json"
 LOSSES = "losses"
@@ -50,15 +50,20 @@ def run_one(out: Path, name: str) -> None:
         score(plan, name, folder)
 
 
+def served_targets(plan: Plan, name: str, folder: Path) -> tuple[Corpus, Targets]:
+    """The genomes of a trained run and the targets in them that all runs of the sweep share."""
+    config, splits = plan.runs[name], folder / SPLITS_FILE
+    corpus = open_corpus(config.stores, Splits.from_json(read_json(splits), str(splits)))
+    alphabet = ALPHABETS[config.model.alphabet]
+    return corpus, choose_targets(corpus, plan.contexts, alphabet, targets=plan.targets, seed=plan.seed)
+
+
 def score(plan: Plan, name: str, folder: Path) -> None:
     """Score a trained run at every context of the sweep, on the targets that all its runs share."""
     config = plan.runs[name]
     device = choose_device(config.run.device)
     model = load(folder, device=device)
-    corpus = open_corpus(config.stores, Splits.from_json(read_json(folder / SPLITS_FILE), str(folder / SPLITS_FILE)))
-    targets = choose_targets(
-        corpus, plan.contexts, ALPHABETS[config.model.alphabet], targets=plan.targets, seed=plan.seed
-    )  # fmt: skip
+    corpus, targets = served_targets(plan, name, folder)
     with BaseProgress("score") as progress:
         measure({name: model}, corpus, targets, folder / LOSSES, progress, progress.note)
     metrics = read_json(folder / "metrics.json")

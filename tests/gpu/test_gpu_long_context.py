@@ -76,4 +76,6 @@ def test_a_step_stays_within_its_plan(rows, length, setting):
         part = {name: None if t is None else t[first : first + portion.rows] for name, t in batch.items()}
         sliced_step(model, cut_batch(part), length, portion.slice_length, autocast=torch.bfloat16)
     peak = torch.cuda.max_memory_allocated() - before
-    assert peak < (4e9 if setting == "lean" else setting * 1e9), f"{peak / 1e9:.2f} GB with {portion}"
+    # Of whole windows lean takes the number that comes nearest: half a window more, at most, than 4 GB hold.
+    nearest = portion.rows / (portion.rows - 0.5) if portion.slice_length == length else 1
+    assert peak < (4e9 * nearest if setting == "lean" else setting * 1e9), f"{peak / 1e9:.2f} GB with {portion}"

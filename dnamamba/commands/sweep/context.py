@@ -1,10 +1,14 @@
 """`dnamamba sweep context`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from dnamamba.commands.sweep.options import config_of
+
+if TYPE_CHECKING:
+    from dnamamba.device import Precision
 
 
 @click.command(short_help="What longer context buys, of one model or of one trained at each.")
@@ -24,6 +28,7 @@ from dnamamba.commands.sweep.options import config_of
     help="Part of the split that the model was trained with; all takes every base of the stores.",
 )  # fmt: skip
 @click.option("--assembly", "assemblies", multiple=True, metavar="A", help="Take targets of this genome alone.")
+@click.option("--precision", type=click.Choice(["float32", "bfloat16", "auto"]), default="float32", show_default=True)
 @click.option("--train", is_flag=True, help="Train a model at each of --contexts on equal tokens, and compare them.")
 @click.option(
     "--task", default="lm", show_default=True, type=click.Choice(["lm", "species"]),
@@ -41,6 +46,7 @@ def context(
     out: Path | None,
     split: str,
     assemblies: tuple[str, ...],
+    precision: "Precision",
     train: bool,
     task: str,
     model: str | None,
@@ -54,8 +60,10 @@ def context(
     at each.
     """
     if train:
-        if split != "test" or assemblies:
-            raise click.UsageError("--split and --assembly are for finished models; --train scores the test part")
+        if split != "test" or assemblies or precision != "float32":
+            raise click.UsageError(
+                "--split, --assembly and --precision are for finished models; --train scores the test part in float32"
+            )
         base, overrides = config_of(models)
         if task == "species":
             from dnamamba.sweep.species_contexts import carry_out_species, species_plan
@@ -64,11 +72,10 @@ def context(
             carry_out_species(tunings, out or Path("runs/sweep-context-species"), jobs, click.echo)
             return
 
-        from dnamamba.sweep.carry_out import carry_out  # here, so that --help does not wait for torch
-        from dnamamba.sweep.train_contexts import context_plan, find_contexts
+        from dnamamba.sweep.train_contexts import carry_out_contexts, context_plan
 
         plan, left_out = context_plan(base, overrides, stores, contexts, tokens, targets, seed)
-        carry_out(plan, out or Path("runs/sweep-context-train"), jobs, find_contexts, click.echo, left_out)
+        carry_out_contexts(plan, out or Path("runs/sweep-context-train"), jobs, click.echo, left_out)
         return
     if not models:
         raise click.UsageError("want a MODEL, the folder of a run; or --train")
@@ -80,4 +87,4 @@ def context(
     from dnamamba.sweep.context_curve import context_command  # here, so that --help does not wait for torch
 
     paths, out = [Path(model) for model in models], out or Path("runs/sweep-context")
-    click.echo(context_command(paths, stores, split, contexts, targets, assemblies, seed, out))
+    click.echo(context_command(paths, stores, split, contexts, targets, assemblies, seed, precision, out))
