@@ -52,7 +52,7 @@ case $part in
     ;;
 3)
     ( job 0,1 sizes python $here/show_sweeps.py sizes --out "$out/sizes" ) &
-    ( job 2 train python $here/show_sweeps.py train --out "$out/apes" ) &
+    ( job 2 train python $here/show_sweeps.py train --out "$out/apes" --start "$out/apes/model" --jobs 3 ) &
     ( job 3 real python $here/show_sweeps.py real --data "$data" --out "$out/real"
       job 3 curriculum python $here/show_curriculum.py --data "$data" --out "$out/curriculum" ) &
     ;;

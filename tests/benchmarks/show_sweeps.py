@@ -235,7 +235,7 @@ if __name__ == "__main__":
     parser.add_argument("--jobs", type=int, default=1, help="of train: runs at a time")
     parser.add_argument("--tokens")
     parser.add_argument("--sizes", default="32x4,48x6,0.26M,0.68M,1.4M")
-    parser.add_argument("--contexts", default="1k,4k,16k")
+    parser.add_argument("--contexts", default="256,512,1k,2k,4k,8k,16k", help="of train")
     parser.add_argument("--tiny", action="store_true")
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
@@ -244,9 +244,9 @@ if __name__ == "__main__":
             parser.error("real: want --data, the folder of the real files")
         real(asked.data, asked.out, asked.tokens or "100M", asked.tiny)
     elif asked.what == "apes":
-        apes(asked.out, asked.model, asked.teach, asked.tokens or "300M", asked.tiny)
+        apes(asked.out, asked.model, asked.teach, asked.tokens or "500M", asked.tiny)
     elif asked.what == "train":
         start = asked.start or taught(asked.out, asked.model, asked.teach, asked.tiny)
-        train(asked.out, start, asked.contexts, asked.jobs, asked.tokens or "200M", asked.tiny)
+        train(asked.out, start, asked.contexts, asked.jobs, asked.tokens or "30M", asked.tiny)
     else:
         sizes(asked.out, asked.sizes, asked.tokens or "300M", asked.tiny)
