@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from random_models import random_model
 
 from dnamamba.cli import cli
+from dnamamba.commands.sweep.context import context
 from dnamamba.corpus import open_corpus
 from dnamamba.errors import InputError
 from dnamamba.model_directory import save
@@ -127,6 +128,8 @@ def test_the_inputs_are_written_down(finished):
 
 def test_curves_are_of_float32_unless_asked_otherwise(folder, finished):
     assert json.loads((finished[1] / "sweep.json").read_text())["precision"] == "float32"
+    # On a CPU "auto" would be float32 too.
+    assert next(option for option in context.params if option.name == "precision").default == "float32"
     command = ("--contexts", "64,1k,1M,full", "--targets", "16k", "--precision", "bfloat16")
     assert _run(folder, *command, out="rounded").exit_code == 0
     whole, rounded = (np.load(folder / out / "losses" / "one" / "1k.npy") for out in ("out", "rounded"))
