@@ -168,10 +168,10 @@ def soft_masked(corpus: Corpus, blocks: Sequence[TargetBlock]) -> NDArray[np.boo
 def table(rows: Mapping[int, Mapping[str, Score]]) -> str:
     """Scores as text: a line a context, a column a model or class of bases, perplexity and bits a base."""
     names = list(next(iter(rows.values())))
-    lines = [f"{'context':>9}" + "".join(f"  {name:>28}" for name in names)]
+    lines = [f"{'context':>9}" + "".join(f"  {name:>29}" for name in names)]
     for context, scores in rows.items():
         cells = [f"{s.perplexity:.4f} ({s.low:.4f}-{s.high:.4f}) {s.bits:.4f}" for s in scores.values()]
-        lines.append(f"{format_size(context):>9}" + "".join(f"  {cell:>28}" for cell in cells))
+        lines.append(f"{format_size(context):>9}" + "".join(f"  {cell:>29}" for cell in cells))
     targets = next(iter(next(iter(rows.values())).values())).targets
     return "\n".join([*lines, f"perplexity (95% interval) and bits a base over A, C, G, T; {targets:,} target bases"])
 
