@@ -40,7 +40,8 @@ class Copies(NamedTuple):
     letters: torch.Tensor
     """0..3, int64."""
     far: torch.Tensor
-    """How far upstream the letter stood before, for a reader who had 20 letters to notice; 0 where nobody can know."""
+    """How far upstream the letter was copied from, for a reader who had 20 letters to notice; 0 where nobody can know.
+    Another copy of the same letters may stand nearer."""
 
 
 def copies(dice: torch.Generator, rows: int, length: int, bound: int) -> Copies:
@@ -58,10 +59,10 @@ def copies(dice: torch.Generator, rows: int, length: int, bound: int) -> Copies:
     distance = (NEAREST * (farthest / NEAREST) ** uniform(rows, runs)).long()
 
     at = torch.arange(length, device=dice.device).expand(rows, length).contiguous()
-    run = torch.searchsorted(start, at, right=True) - 1
-    into = at - start.gather(1, run.clamp(min=0))
-    inside = (run >= 0) & (into < size.gather(1, run.clamp(min=0)))
-    distance = torch.where(inside, distance.gather(1, run.clamp(min=0)), 0)
+    run = (torch.searchsorted(start, at, right=True) - 1).clamp(min=0)
+    into = at - start.gather(1, run)
+    inside = (into >= 0) & (into < size.gather(1, run))
+    distance = torch.where(inside, distance.gather(1, run), 0)
     # Every letter points upstream to its original, which may be a copy too: double the steps until nothing moves.
     source = at - distance
     while True:
