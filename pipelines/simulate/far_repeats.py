@@ -73,10 +73,11 @@ def place_families(seed: int, contig: int, length: int, share: float) -> FarCopi
     while covered < wanted and family < limit:
         size = _log_uniform(rng, *COPY_LENGTH)
         steps = [_log_uniform(rng, 2**NEAREST, farthest) for _ in range(1 + int(rng.geometric(1 / (MEAN_COPIES - 1))))]
-        while len(steps) > 1 and sum(steps) > length * 0.75:
-            steps.pop()
+        span = sum(steps)
+        while len(steps) > 1 and span > length * 0.75:
+            span -= steps.pop()
         size = min(size, *(step - _CELL for step in steps))  # so that no copy runs into the next one of its family
-        start, before = int(rng.integers(0, max(length - sum(steps) - size, 1))), -1
+        start, before = int(rng.integers(0, max(length - span - size, 1))), -1
         for step in [0, *steps]:
             for _ in range(_TRIES):
                 at = start + step
