@@ -13,27 +13,17 @@ import sys
 import time
 from pathlib import Path
 
-from show_sweeps import primates, run
+from show_sweeps import primates, run, split_keys
 
-from dnamamba.pipelines.store import open_store
 from dnamamba.report import read_log
 
 HALVES = ((0, 1_166_000, "valid"), (1_167_275, 2_333_275, "test"))
 """Of the piece of chr2, 0-based; each just holds a window of 2^20 and the targets behind it."""
 
 
-def bed_files(store: Path, out: Path) -> list[str]:
-    """A BED file an assembly, as `split.bed` takes them: chr2 in halves, the others for training."""
-    files = []
-    assemblies = open_store(store)
-    for name in assemblies:
-        lines = []
-        for contig, length in assemblies[name].sizes.items():
-            parts = HALVES if name == "hg38_chr2" else ((0, length, "train"),)
-            lines += [f"{contig}\t{first}\t{end}\t{part}\n" for first, end, part in parts]
-        (out / f"{name}.bed").write_text("".join(lines))
-        files.append(f"{name}={out / f'{name}.bed'}")
-    return files
+def parts(name: str, contig: str, length: int) -> list[tuple[int, int, str]]:
+    """chr2 in halves, the others for training."""
+    return list(HALVES) if name == "hg38_chr2" else [(0, length, "train")]
 
 
 def done(run: Path) -> int:
@@ -53,7 +43,7 @@ def main() -> None:
     store, model = primates(asked.data, asked.out), asked.out / "run"
     contexts = "[1k,4k]" if asked.tiny else "[1k,4k,16k,64k,256k,1M]"
     keys = [
-        "split.method=bed", f"split.bed=[{','.join(bed_files(store, asked.out))}]", f"evaluation.contexts={contexts}",
+        *split_keys(store, asked.out, parts), f"evaluation.contexts={contexts}",
         "evaluation.points=11", "evaluation.early_stop=4", "optimiser.lr=6e-3",
     ]  # fmt: skip
     if asked.tiny:

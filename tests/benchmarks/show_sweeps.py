@@ -16,6 +16,7 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dnamamba.pipelines.ingest import ingest
@@ -166,19 +167,29 @@ def ape_genomes(out: Path, tiny: bool) -> tuple[Path, list[str]]:
     config = SimulateConfig(**{**vars(APES), "bases": 1_200_000, "contigs": 30}) if tiny else APES
     valid, test = ("chr28", ("chr29", "chr30")) if tiny else ("chr12", ("chr13", "chr14"))
     store = simulate(out / "apes.zarr", config)
-    genomes, files = open_store(store), []
-    for name in genomes:
-        parts = [(contig, size, part_of(contig, valid, test)) for contig, size in genomes[name].sizes.items()]
-        kept = [row for row in parts if row[2] == "train" or name == "sim_human"]
-        bed = out / f"{name}.bed"
-        bed.write_text("".join(f"{contig}\t0\t{size}\t{part}\n" for contig, size, part in kept))
-        files.append(f"{name}={bed}")
-    keys = ["split.method=bed", f"split.bed=[{','.join(files)}]", "optimiser.lr=2e-3", "evaluation.points=8"]
+
+    def parts(name: str, contig: str, length: int) -> list[tuple[int, int, str]]:
+        part = part_of(contig, valid, test)
+        return [(0, length, part)] if part == "train" or name == "sim_human" else []
+
+    keys = [*split_keys(store, out, parts), "optimiser.lr=2e-3", "evaluation.points=8"]
     if tiny:
         keys += ["curriculum.tokens_per_step=16k", "evaluation.targets_while_training=8k"]
     else:
         keys += ["curriculum.tokens_per_step=96k", "evaluation.targets_while_training=64k"]
     return store, keys
+
+
+def split_keys(store: Path, out: Path, parts: Callable[[str, str, int], Sequence[tuple[int, int, str]]]) -> list[str]:
+    """The split of a store as keys of `pretrain`, by BED files in `out`: of assembly, contig, length the (start, end,
+    part)s."""
+    genomes, files = open_store(store), []
+    for name in genomes:
+        rows = [(contig, *piece) for contig, size in genomes[name].sizes.items() for piece in parts(name, contig, size)]
+        bed = out / f"{name}.bed"
+        bed.write_text("".join(f"{contig}\t{start}\t{end}\t{part}\n" for contig, start, end, part in rows))
+        files.append(f"{name}={bed}")
+    return ["split.method=bed", f"split.bed=[{','.join(files)}]"]
 
 
 def part_of(contig: str, valid: str, test: tuple[str, str]) -> str:
