@@ -22,7 +22,7 @@ import torch
 from dnamamba.config import format_size, parse_size
 from dnamamba.letters import vocabulary_of
 from dnamamba.model import MambaLM, ModelConfig
-from dnamamba.model_directory import load, save
+from dnamamba.model_directory import save
 from dnamamba.pipelines.alphabet import ALPHABETS
 
 NEAREST, FIRST_BOUND, GROWTH = 8, 24, 1.4
@@ -94,8 +94,6 @@ def copying(model: MambaLM, distance: int, device: str, rows: int = 64) -> float
 def beginner(asked: argparse.Namespace) -> MambaLM:
     """The model before this script teaches it."""
     torch.manual_seed(asked.seed)
-    if asked.start_from is not None:
-        return load(asked.start_from).train().to(asked.device)
     width, blocks = map(int, asked.model.split("x"))
     config = ModelConfig(
         d_model=width, n_layers=blocks, d_state=asked.states, dt_rank=asked.dt_rank or width // 2, dt_min=asked.dt_min,
@@ -111,7 +109,7 @@ def learn(model: MambaLM, asked: argparse.Namespace) -> None:
     dice = torch.Generator(asked.device).manual_seed(asked.seed)
     alphabet = ALPHABETS[model.config.alphabet]
     optimiser = torch.optim.AdamW(model.parameter_groups(0.1), lr=asked.lr, betas=(0.9, 0.95))
-    bound, step, tokens, here, began = asked.first, 0, 0, 0, time.monotonic()
+    bound, step, tokens, here, began = FIRST_BOUND, 0, 0, 0, time.monotonic()
     bits = torch.full((), 2.0, device=asked.device)  # of the bound's farther half, a moving mean
     while tokens < asked.total:
         length = max(256, bound * 5 // 2)
@@ -151,8 +149,6 @@ if __name__ == "__main__":
     parser.add_argument("--states", type=int, default=32)
     parser.add_argument("--dt-rank", type=int, help="of the step sizes' projection; half the width when left out")
     parser.add_argument("--dt-min", type=float, default=1e-4, help="smallest step size at the start")
-    parser.add_argument("--start-from", type=Path, help="a model directory to go on from; its shape, not --model's")
-    parser.add_argument("--first", type=parse_size, default=FIRST_BOUND, help="the first bound")
     parser.add_argument("--farthest", type=parse_size, default="16k")
     parser.add_argument("--total", type=parse_size, default="400M", help="letters in all")
     parser.add_argument("--tokens", type=parse_size, default="32k", help="letters a step")
