@@ -129,10 +129,12 @@ def _steps(own: Sequence[Point], perfect: Mapping[Context, float]) -> Table:
     """What each run gains over the one before, both at their own context."""
     header = ("trained and read at", "bits a base", "gain of the step, bits (95%)", *(["oracle"] if perfect else []))
     rows = []
-    for before, point in zip([own[0], *own], own, strict=False):
-        oracle = [digits(perfect[point.context] - perfect[before.context], "+")] if perfect else []
-        gain = ["", *([""] if perfect else [])] if point is own[0] else [with_interval(point.gain), *oracle]
-        rows.append((context_name(point.context), f"{point.score.bits:.4f}", *gain))
+    for number, point in enumerate(own):
+        row = [context_name(point.context), f"{point.score.bits:.4f}", with_interval(point.gain) if number else ""]
+        if perfect:
+            step = perfect[point.context] - perfect[own[number - 1].context]
+            row.append(digits(step, "+") if number else "")
+        rows.append(tuple(row))
     return Table(
         header,
         rows,
