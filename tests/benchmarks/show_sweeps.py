@@ -1,12 +1,13 @@
 """What the sweeps show on one machine with GPUs: real loci, planted far repeats, sizes. Every step can be resumed.
 
     python tests/benchmarks/show_sweeps.py real --data DIR --out DIR     # Mamba and its S4D twin on primate pieces
+    python tests/benchmarks/show_sweeps.py why --data DIR --out DIR      # what parts them: selection, rate, rank
     python tests/benchmarks/show_sweeps.py apes --out DIR [--model 256x4]  # taught to copy first, beside the oracle
     python tests/benchmarks/show_sweeps.py train --out DIR [--start MODEL]  # a model trained at each context on them
     python tests/benchmarks/show_sweeps.py sizes --out DIR [--sizes S]   # a power law on 300 Mb of simulated genome
     ... --tiny                                                           # the same on a CPU in minutes, to try it out
 
-Prints every command and how long it took. `DIR` of `real` holds the files of DNAMAMBA_TEST_DATA.
+Prints every command and how long it took. `--data` of `real` and `why` holds the files of DNAMAMBA_TEST_DATA.
 """
 
 import argparse
@@ -43,6 +44,12 @@ PIECES = {
 TEST = ("hg38_chr2", "b37_chr1", "b37_z")
 """Held out; the last two also for tests/benchmarks/variant_effects.py, whose variants lie there."""
 
+TWINS = ("mamba", "s4d model.mixer=s4d")
+CHANGES = (
+    "select-none model.selective=[]", "rank-64 model.dt_rank=64", "rate-3e-3 optimiser.lr=3e-3",
+    "rate-12e-3 optimiser.lr=12e-3",
+)  # fmt: skip
+
 APES = SimulateConfig(
     seed=1, bases=60_000_000, contigs=1_500, far_share=0.75, repeats=0.07, microsatellites=0.01, minisatellites=0.05
 )
@@ -63,23 +70,9 @@ def real(data: Path, out: Path, tokens: str, tiny: bool) -> None:
     store = primates(data, out)
     stages = "[{context: 1k, share: 0.4}, {context: 4k, share: 0.2}, {context: 16k, share: 0.2}, "
     stages += "{context: 64k, share: 0.1}, {context: 256k, share: 0.1}]"
-    test = ", ".join(f"{name}:*" for name in TEST)
-    keys = [
-        "split.method=contig", "split.valid=[hg38_chr20:*]", f"split.test=[{test}]", f"curriculum.stages={stages}",
-        "curriculum.tokens_per_step=256k", "optimiser.lr=6e-3", "evaluation.contexts=[1k,16k]",
-        "evaluation.targets=128k", "evaluation.targets_while_training=32k", "evaluation.points=10",
-        "evaluation.early_stop=3",
-    ]  # fmt: skip
-    targets = "1M"
-    if tiny:
-        keys += ["model.d_model=32", "model.n_layers=2", "curriculum.stages=[{context: 1k, share: 1}]"]
-        keys += ["curriculum.tokens_per_step=16k", "evaluation.contexts=[1k]", "evaluation.targets_while_training=8k"]
-        tokens, targets = "1M", "32k"
-    twins = ("--variant", "mamba", "--variant", "s4d model.mixer=s4d")
-    run(
-        "sweep", "ablation", "1.4M-cpu", *keys, "--store", str(store), "--tokens", tokens, *twins, "--targets", targets,
-        "--out", str(out / "twins"),
-    )  # fmt: skip
+    targets = "32k" if tiny else "1M"
+    keys = [f"curriculum.stages={stages}", "evaluation.early_stop=3"]
+    twins(store, out / "twins", TWINS, keys, tokens, targets, 1, tiny)
     curve(
         out,
         "twins",
@@ -87,6 +80,37 @@ def real(data: Path, out: Path, tokens: str, tiny: bool) -> None:
         store,
         ["--targets", targets, *(["--contexts", "64,1k,16k,full"] if tiny else [])],
     )
+
+
+def why(data: Path, out: Path, tokens: str, jobs: int, tiny: bool) -> None:
+    """What makes the twin learn faster than the Mamba in `real`: the first stage alone, at 1k, one thing changed each.
+
+    Selection off (real states that decay, nothing else of S4D), other rates, a wider rank of the step sizes.
+    """
+    variants = (TWINS[0], *CHANGES, *TWINS[1:])
+    keys = ["curriculum.stages=[{context: 1k, share: 1}]"]
+    twins(primates(data, out), out / "why", variants, keys, tokens, "32k" if tiny else "256k", jobs, tiny)
+
+
+def twins(
+    store: Path, out: Path, variants: Sequence[str], keys: list[str], tokens: str, targets: str, jobs: int, tiny: bool
+) -> None:
+    """Models of 1.4M parameters trained on the real pieces, compared on human loci of which none has seen any."""
+    keys = [
+        "split.method=contig", "split.valid=[hg38_chr20:*]",
+        f"split.test=[{', '.join(f'{name}:*' for name in TEST)}]", *keys, "curriculum.tokens_per_step=256k",
+        "optimiser.lr=6e-3", "evaluation.contexts=[1k,16k]", "evaluation.targets=128k",
+        "evaluation.targets_while_training=32k", "evaluation.points=10",
+    ]  # fmt: skip
+    if tiny:
+        keys += ["model.d_model=32", "model.n_layers=2", "curriculum.stages=[{context: 1k, share: 1}]"]
+        keys += ["curriculum.tokens_per_step=16k", "evaluation.contexts=[1k]", "evaluation.targets_while_training=8k"]
+        tokens = "1M"
+    named = [word for variant in variants for word in ("--variant", variant)]
+    run(
+        "sweep", "ablation", "1.4M-cpu", *keys, "--store", str(store), "--tokens", tokens, *named, "--targets", targets,
+        "--jobs", str(jobs), "--out", str(out),
+    )  # fmt: skip
 
 
 def primates(data: Path, out: Path) -> Path:
@@ -237,23 +261,25 @@ def curve(out: Path, sweep: str, names: list[str], store: Path, options: list[st
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["real", "apes", "train", "sizes"])
+    parser.add_argument("what", choices=["real", "why", "apes", "train", "sizes"])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--model", default="256x4", help="of apes and train, width x blocks")
     parser.add_argument("--teach", default="400M", help="letters from which it is taught to copy")
     parser.add_argument("--start", type=Path, help="of train: the model to start from; taught to copy when left out")
-    parser.add_argument("--jobs", type=int, default=1, help="of train: runs at a time")
+    parser.add_argument("--jobs", type=int, default=1, help="of train and why: runs at a time")
     parser.add_argument("--tokens")
     parser.add_argument("--sizes", default="32x4,48x6,0.26M,0.68M,1.4M")
     parser.add_argument("--contexts", default="256,512,1k,2k,4k,8k,16k", help="of train")
     parser.add_argument("--tiny", action="store_true")
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
+    if asked.what in ("real", "why") and asked.data is None:
+        parser.error(f"{asked.what}: want --data, the folder of the real files")
     if asked.what == "real":
-        if asked.data is None:
-            parser.error("real: want --data, the folder of the real files")
         real(asked.data, asked.out, asked.tokens or "100M", asked.tiny)
+    elif asked.what == "why":
+        why(asked.data, asked.out, asked.tokens or "40M", asked.jobs, asked.tiny)
     elif asked.what == "apes":
         apes(asked.out, asked.model, asked.teach, asked.tokens or "500M", asked.tiny)
     elif asked.what == "train":
