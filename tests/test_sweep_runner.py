@@ -68,6 +68,12 @@ def test_runs_go_side_by_side_each_on_its_own_gpu(run, tmp_path):
     assert (tmp_path / "logs" / "pair1.txt").read_text() == "pair1 speaks\n"
 
 
+def test_how_many_share_a_gpu_is_said_once(run):
+    slots, told = [Slot("GPU 0", {}), Slot("GPU 1", {}), Slot("GPU 0", {})], []
+    run(["one"], slots, told.append)
+    assert told[0] == "1 run to do on GPU 0 (2 at a time), GPU 1: one"
+
+
 def test_one_that_fails_takes_no_other_with_it_and_is_tried_again(run, tmp_path):
     names, slots, told = ["bad", "one", "shot", "two"], [Slot("the CPU", {})], []
     failed = run(names, slots, told.append)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -88,8 +89,11 @@ def run_all(
         say(f"{len(cost) - len(todo)} of {len(cost)} runs are done")
     if not todo:
         return {}
-    places = ", ".join(slot.label for slot in slots)
-    say(f"{len(todo)} runs to do on {places}: {', '.join(todo)}")
+    places = ", ".join(
+        label if times == 1 else f"{label} ({times} at a time)"
+        for label, times in Counter(slot.label for slot in slots).items()
+    )
+    say(f"{len(todo)} {'runs' if len(todo) > 1 else 'run'} to do on {places}: {', '.join(todo)}")
     free: Queue[Slot] = Queue()
     for slot in slots:
         free.put(slot)
