@@ -102,6 +102,7 @@ def test_other_inputs_want_another_folder(folder, finished):
         (("one",), ["--contexts", "long"], "--contexts: want a size such as .* got 'long'"),
         (("one",), ["--contexts", "1M"], "context 1M is left out: the test part has 0 bases with so much upstream"),
         (("one",), ["--targets", "few"], "--targets: want a size"),
+        (("one",), ["--targets", "1k"], "--targets: want 4,096 bases or more, 16 blocks of 256 to resample, got 1k"),
         (("none",), [], "none: no such model directory"),
         (("damaged",), [], "model.safetensors: not the weights|damaged"),
         (("one", "one"), [], "a model is given twice"),

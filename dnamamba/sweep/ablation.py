@@ -4,13 +4,13 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from dnamamba.config import parse_size
 from dnamamba.errors import UsageError
 from dnamamba.pictures import pyplot, save_picture
 from dnamamba.sweep.bits import between, digits
 from dnamamba.sweep.plan import Plan, common_overrides, make_plan
 from dnamamba.sweep.results import RunResult
 from dnamamba.sweep.runs_report import Findings
+from dnamamba.sweep.targets import parse_targets
 
 BASE = "hg38-1.4M"
 VARIANTS = (
@@ -60,11 +60,11 @@ def ablation_plan(
     """A run a variant, the first of them the one that the others are compared with.
 
     Raises:
-        InputError: as parse_variants and make_plan.
+        InputError: as parse_variants, parse_targets and make_plan.
     """
     return make_plan(
         "ablation", base or BASE, parse_variants(variants), [*common_overrides(tokens, context), *overrides], stores,
-        targets=parse_size(targets, "--targets"), seed=seed, match=match,
+        targets=parse_targets(targets), seed=seed, match=match,
     )  # fmt: skip
 
 

@@ -9,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 
 from dnamamba.base_progress import BaseProgress
-from dnamamba.config import parse_size
 from dnamamba.corpus import Corpus
 from dnamamba.device import Precision, autocast_dtype, choose_device
 from dnamamba.errors import InputError, UsageError
@@ -23,7 +22,7 @@ from dnamamba.sweep.curve import curve_of
 from dnamamba.sweep.kept import claim_folder, keep_losses, kept_losses
 from dnamamba.sweep.oracle import oracle_curve
 from dnamamba.sweep.streams import Losses, context_losses
-from dnamamba.sweep.targets import Context, Targets, choose_targets, context_name, parse_contexts
+from dnamamba.sweep.targets import Context, Targets, choose_targets, context_name, parse_contexts, parse_targets
 
 INPUTS = "sweep.json"
 
@@ -40,7 +39,7 @@ def context_command(
     out: Path,
 ) -> str:
     """Measure, report, and return the text that the command prints."""
-    contexts, wanted = parse_contexts(contexts_text), parse_size(targets_text, "--targets")
+    contexts, wanted = parse_contexts(contexts_text), parse_targets(targets_text)
     names = _names(paths)
     records = [read_record(path) for path in paths]
     device = choose_device("auto")

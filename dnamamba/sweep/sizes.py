@@ -6,7 +6,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from dnamamba.config import parse_size
 from dnamamba.errors import UsageError
 from dnamamba.evaluate import compare
 from dnamamba.model import ModelConfig
@@ -18,6 +17,7 @@ from dnamamba.sweep.plan import Plan, common_overrides, make_plan, training_flop
 from dnamamba.sweep.power_law import PowerLaw, fit_power_law
 from dnamamba.sweep.results import RunResult
 from dnamamba.sweep.runs_report import Findings
+from dnamamba.sweep.targets import parse_targets
 
 BASE = "hg38-1.4M"
 
@@ -54,14 +54,14 @@ def size_plan(
     """A run a size, smallest first, everything else equal; by default the recipes configs/hg38-SIZE.yaml.
 
     Raises:
-        InputError: as parse_sizes, parse_size and make_plan.
+        InputError: as parse_sizes, parse_targets and make_plan.
     """
     shapes = parse_sizes(sizes)
     order = sorted(shapes.items(), key=lambda one: count_parameters(ModelConfig(d_model=one[1][0], n_layers=one[1][1])))
     return make_plan(
         "size", base or BASE,
         {name: [f"model.d_model={width}", f"model.n_layers={blocks}"] for name, (width, blocks) in order},
-        [*common_overrides(tokens, context), *overrides], stores, targets=parse_size(targets, "--targets"), seed=seed,
+        [*common_overrides(tokens, context), *overrides], stores, targets=parse_targets(targets), seed=seed,
     )  # fmt: skip
 
 

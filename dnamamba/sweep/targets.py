@@ -119,6 +119,20 @@ def parse_contexts(text: str) -> tuple[Context, ...]:
     return (*sorted(sizes), *((None,) if FULL in (word.lower() for word in words) else ()))
 
 
+def parse_targets(text: str) -> int:
+    """Read the number of target bases.
+
+    Raises:
+        InputError: no size, or fewer than FEWEST_BLOCKS blocks.
+    """
+    wanted, fewest = parse_size(text, "--targets"), FEWEST_BLOCKS * BLOCK
+    if wanted < fewest:
+        raise UsageError(
+            f"--targets: want {fewest:,} bases or more, {FEWEST_BLOCKS} blocks of {BLOCK} to resample, got {text}"
+        )
+    return wanted
+
+
 def context_name(context: Context) -> str:
     """As the command line has it: "16k", "full"."""
     return FULL if context is None else format_size(context)

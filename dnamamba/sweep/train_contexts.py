@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from dnamamba.config import format_size, parse_size
+from dnamamba.config import format_size
 from dnamamba.errors import InputError, UsageError
 from dnamamba.html_report import Table
 from dnamamba.pictures import pyplot, save_picture
@@ -16,7 +16,7 @@ from dnamamba.sweep.oracle import Oracle, oracle_curve
 from dnamamba.sweep.plan import RUNS, Plan, common_overrides, make_plan, read_plan
 from dnamamba.sweep.results import RunResult
 from dnamamba.sweep.runs_report import Findings
-from dnamamba.sweep.targets import Context, context_name, parse_contexts
+from dnamamba.sweep.targets import Context, context_name, parse_contexts, parse_targets
 from dnamamba.sweep.worker import served_targets
 
 BASE = "hg38-1.4M-contexts"
@@ -36,7 +36,7 @@ def context_plan(
     A config with a doubling curriculum warms up to each context; others train at it alone.
 
     Raises:
-        InputError: no contexts, "full" among them, none that can be trained at, or as make_plan.
+        InputError: no contexts, "full" among them, none that can be trained at, or as parse_targets and make_plan.
     """
     contexts = parse_contexts(contexts_text) if contexts_text.strip() else ()
     sizes = [context for context in contexts if context is not None]
@@ -69,7 +69,7 @@ def context_plan(
         overrides,
         stores,
         contexts=trained,
-        targets=parse_size(targets, "--targets"),
+        targets=parse_targets(targets),
         seed=seed,
     )
     return plan, tuple(f"run {format_size(context)} is left out: {error}" for context, error in errors.items())
