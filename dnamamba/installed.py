@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from packaging.requirements import Requirement
 
 EXTRAS = {
-    "cluster": "genome ingest --scheduler",
+    "cluster": "--scheduler of genome ingest and score",
+    "hub": "models by the Hub's OWNER/NAME",
     "s3": "stores in S3",
     "gcs": "stores in Google Cloud Storage",
 }

@@ -153,7 +153,7 @@ def load(path: str | os.PathLike[str], *, device: torch.device | str = "cpu") ->
     Raises:
         InputError: no such directory, a foreign or newer one, or any damage: one line that says which file and what.
     """
-    path = _find(path)
+    path = find_model(path)
     if _is_foreign(path):
         from dnamamba.convert.directory import read_foreign  # here: it builds on this module
 
@@ -176,7 +176,7 @@ def load_module(
         kind: the one that is wanted.
         build: makes the module of a record; it is called on torch's meta device, where weights take no room.
     """
-    path = _find(path)
+    path = find_model(path)
     record = read_record(path)
     if record.kind != kind:
         loader = LOADERS.get(record.kind)
@@ -208,7 +208,7 @@ def read_record(path: str | os.PathLike[str]) -> ModelRecord:
     Raises:
         InputError: as `load`.
     """
-    file = _find(path) / CONFIG
+    file = find_model(path) / CONFIG
     text = _read(file, limit=_MAX_CONFIG_BYTES)
     try:
         data = json.loads(text)
@@ -242,7 +242,12 @@ def _is_foreign(path: Path) -> bool:
     return isinstance(data, dict) and "format" not in data and (data.get("model_type") == "mamba" or "ssm_cfg" in data)
 
 
-def _find(path: str | os.PathLike[str]) -> Path:
+def find_model(path: str | os.PathLike[str]) -> Path:
+    """The folder that holds the files of a model: `path`, its `model/`, or a download of the Hub's OWNER/NAME.
+
+    Raises:
+        InputError: there is none, or it is a file.
+    """
     path = Path(path)
     if not path.exists():
         if not is_hub_id(path):

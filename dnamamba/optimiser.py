@@ -23,16 +23,16 @@ class OptimiserConfig:
     """Largest norm of the whole gradient."""
 
     def __post_init__(self) -> None:
-        for key, good in {
-            "lr": self.lr > 0,
-            "lr_end": 0 <= self.lr_end <= 1,
-            "warmup": 0 <= self.warmup < 1,
-            "betas": len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas),
-            "weight_decay": self.weight_decay >= 0,
-            "clip": self.clip > 0,
+        for key, (good, wanted) in {
+            "lr": (self.lr > 0, "above 0"),
+            "lr_end": (0 <= self.lr_end <= 1, "0 to 1"),
+            "warmup": (0 <= self.warmup < 1, "0 or more and below 1"),
+            "betas": (len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas), "two, each 0 .. below 1"),
+            "weight_decay": (self.weight_decay >= 0, "0 or more"),
+            "clip": (self.clip > 0, "above 0"),
         }.items():
             if not good:
-                raise InputError(f"optimiser.{key}: {getattr(self, key)!r} is out of range")
+                raise InputError(f"optimiser.{key}: want {wanted}, got {getattr(self, key)!r}")
 
 
 def learning_rate(config: OptimiserConfig, step: int, total_steps: int) -> float:

@@ -18,9 +18,9 @@ CHUNK = 2**20
 """Bytes of text handed on at a time, about."""
 _RAW_CHUNK = 2**18  # of compressed data: `unused_data` is copied once a member, and bgzip has many
 _BGZIP_END_SIZE = 28
+"""Bytes of the empty block that ends every whole bgzip file. Source: SAM specification 1.6, section 4.1.2."""
 _FHCRC, _FEXTRA, _FNAME, _FCOMMENT = 2, 4, 8, 16  # flags of a gzip header (RFC 1952)
 _HEADER_ROOM = 2**17  # bytes: an extra field of 64 KiB, and as much again for name and comment
-"""Bytes of the empty block that ends every whole bgzip file. Source: SAM specification 1.6, section 4.1.2."""
 _GzipError = cast(type[Exception], igzip_lib.IsalError)  # isal's stubs call the class an instance
 
 

@@ -25,6 +25,10 @@ _NOT_BLANK = re.compile(rb"[^ \t\r\n\v\f]")
 _BOM = b"\xef\xbb\xbf"
 
 
+class SharedFirstWord(InputError):
+    """Two records have their first word in common and not their headers: full names would tell them apart."""
+
+
 class FastaFile:
     """A FASTA file, opened anew by every `contigs()`.
 
@@ -245,8 +249,10 @@ class _Reader:
         """Refuse a name that was there before."""
         before, same = seen.first(name, text, self._where.record)
         if before != self._where.record:
-            advice = "rename one" if same else "--names full tells them apart by their full headers"
-            raise self._fail(f"the name of record {self._where.record:,} is that of record {before:,} too; {advice}")
+            told = f"the name of record {self._where.record:,} is that of record {before:,} too"
+            if same:
+                raise self._fail(f"{told}; rename one")
+            raise SharedFirstWord(str(self._fail(f"{told}; --names full tells them apart by their full headers")))
 
     def _blocks(self) -> Iterator[NDArray[np.uint8]]:
         for raw in self._sequence():

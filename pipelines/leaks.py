@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dnamamba.pipelines.alphabet import DNA
 from dnamamba.pipelines.splits import PARTS, AssemblyLike, SplitRegion, Splits
+from dnamamba.pipelines.words import words
 
 K = 31
 SAMPLED = 64
@@ -83,27 +84,9 @@ def _sample(assembly: AssemblyLike, region: SplitRegion) -> UInt64:
 
 def _hashes(tokens: NDArray[np.uint8]) -> UInt64:
     """A hash of every k-mer of A, C, G, T, the same for its reverse complement."""
-    if len(tokens) < K:
-        return np.empty(0, np.uint64)
-    good = np.cumsum(np.concatenate([[0], tokens > 3]))
-    whole = good[K:] == good[:-K]
-    forward = _codes(tokens)
-    backward = _codes(DNA.reverse_complement(tokens))[::-1]
-    return _mix(np.minimum(forward, backward)[whole])
-
-
-def _codes(tokens: NDArray[np.uint8]) -> UInt64:
-    """Two bits a base of every k-mer, first base highest, by doubling: 1, 2, 4, 8, 16 bases, then 31 = 16 + 8 + 4 + 2 +
-    1."""
-    words = {1: (tokens & 3).astype(np.uint64)}
-    for size in (1, 2, 4, 8):
-        word = words[size]
-        words[2 * size] = (word[:-size] << np.uint64(2 * size)) | word[size:]
-    code, at = words[16][: len(tokens) - K + 1], 16
-    for size in (8, 4, 2, 1):
-        code = (code << np.uint64(2 * size)) | words[size][at : at + len(tokens) - K + 1]
-        at += size
-    return code
+    forward, whole = words(tokens, K)
+    backward, _ = words(DNA.reverse_complement(tokens), K)
+    return _mix(np.minimum(forward, backward[::-1])[whole])
 
 
 def _mix(codes: UInt64) -> UInt64:

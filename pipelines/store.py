@@ -378,6 +378,6 @@ def local_folder(location: str | os.PathLike[str]) -> Path:
     folder = StoreFiles(location).local
     if folder is None:
         raise InputError(
-            f"{location}: this is written to a local folder, not to a URL; only ingest of a local file writes to one"
+            f"{location}: this is written to a local folder, not to a URL; only `genome ingest` writes to one"
         )
     return folder

@@ -210,3 +210,14 @@ def test_the_command(ours, tmp_path):
     answer = CliRunner().invoke(cli, ["convert", str(ours), str(tmp_path / "hf")])
     assert answer.exit_code == 0
     assert answer.stdout.strip().endswith("16 tokens, from dnamamba for huggingface")
+
+
+def test_a_model_in_a_run_folder_is_found_whoever_wrote_it(model, ours, tmp_path):
+    for style in ("huggingface", "dnamamba"):
+        run = tmp_path / f"run-{style}"
+        run.mkdir()
+        convert(ours, run / "model") if style == "huggingface" else ours.rename(run / "model")
+        line = convert(run, tmp_path / f"from-{style}", "dnamamba" if style == "huggingface" else "huggingface")
+        assert f"from {style} for" in line
+        tokens = random_tokens(1, 30)
+        assert torch.equal(load(tmp_path / f"from-{style}")(tokens)[0], model(tokens)[0])

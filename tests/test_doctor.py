@@ -111,7 +111,8 @@ def test_optional_parts_may_be_missing_but_not_be_too_old(monkeypatch):
     report = _metadata(monkeypatch, {"wanted": "2.5.1+local"})
     assert report.ok
     assert (
-        "distributed    not installed; pip install 'dnamamba[cluster]' for genome ingest --scheduler" in report.text()
+        "distributed    not installed; pip install 'dnamamba[cluster]' for --scheduler of genome ingest and score"
+        in report.text()
     )
     assert "windows-only" not in report.text()
     assert not _metadata(monkeypatch, {"wanted": "2.5", "distributed": "2024.1"}).ok

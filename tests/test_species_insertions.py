@@ -79,6 +79,13 @@ def test_what_two_of_five_share_both_have():
     assert [len(one) for one in find_insertions(regions, genomes, 5)] == [3, 1, 1, 0, 0]
 
 
+def test_half_of_three_others_are_two():
+    genomes, regions, _ = _genomes(classes=4)
+    for label in (1, 2, 3):  # each lacks nothing that only one other lacks
+        _with(genomes, regions, label, 13_000, random_dna(300, 7))
+    assert [len(one) for one in find_insertions(regions, genomes, 4)] == [3, 0, 0, 0]
+
+
 @pytest.mark.parametrize("size,found", [(20, 0), (60, 1), (19_000, 1), (21_000, 0)])
 def test_neither_too_short_nor_too_long(size, found):
     genomes, regions, _ = _genomes()

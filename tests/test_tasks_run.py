@@ -158,11 +158,11 @@ def _results(text):
 @pytest.mark.parametrize(
     "options, message",
     [
-        (["--length", "3"], "length: want 4 or more, got 3"),
-        (["--length", "0"], "length: want 4 or more, got 0"),
+        (["--length", "3"], "--length: want 4 or more, got 3"),
+        (["--length", "0"], "--length: want 4 or more, got 0"),
         (["--steps", "many"], "--steps: want a size such as"),
         (["--lr", "-1"], "lr: want 1e-12 or more, got -1"),
-        (["--stop-length", "2"], "stop-length: want 0 or 4 or more, got 2"),
+        (["--stop-length", "2"], "--stop-length: want 0 or 4 or more, got 2"),
         (["--longest", "2"], "longest: want 0 or 4 or more, got 2"),
         (["--selective", "A"], "selective: want some of dt, B, C"),
     ],

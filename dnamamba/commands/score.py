@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     "--format", "form", type=click.Choice(["vcf", "tsv", "jsonl", "parquet"]),
     help="By default what the name says; of standard output, that of VARIANTS.",
 )  # fmt: skip
-@click.option("--out", default="-", show_default=True, metavar="F", help=".vcf, .vcf.gz (with index), .tsv, .parquet.")
+@click.option(
+    "--out", default="-", show_default=True, metavar="F", help=".vcf, .vcf.gz (indexed), .tsv, .jsonl, .parquet."
+)
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run; nothing is scored again.")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, metavar="J", help="Processes, one a GPU.")
 @click.option("--scheduler", metavar="ADDRESS", help="Spread the work over the workers of this Dask scheduler.")

@@ -19,7 +19,7 @@ from dnamamba.files import folder_beside, sync
 from dnamamba.letters import vocabulary_of
 from dnamamba.model import MambaLM, ModelConfig
 from dnamamba.model.config import ALPHABET_SIZE
-from dnamamba.model_directory import load, read_record, save
+from dnamamba.model_directory import find_model, load, read_record, save
 from dnamamba.pipelines.alphabet import ALPHABETS
 
 CONFIG, SAFE, PICKLED = "config.json", "model.safetensors", "pytorch_model.bin"
@@ -47,6 +47,7 @@ def convert(
     """
     if target.exists():
         raise InputError(f"{target}: is there already; want a new folder")
+    source = find_model(source)
     style = style_of(_read_config(source), source / CONFIG)
     if style == "dnamamba":
         if alphabet or tokens:
@@ -71,6 +72,7 @@ def read_foreign(
     Raises:
         InputError: as `convert`.
     """
+    path = find_model(path)
     file = path / CONFIG
     data = _read_config(path)
     style = style_of(data, file)
@@ -121,9 +123,6 @@ def write_foreign(model: MambaLM, path: Path, style: Style) -> None:
 
 
 def _read_config(path: Path) -> Any:
-    if not path.is_dir():
-        raise InputError(f"{path}: no such folder; want a model directory with {CONFIG}")
-    path = path if (path / CONFIG).exists() or not (path / "model" / CONFIG).exists() else path / "model"
     if not (path / CONFIG).is_file():
         raise InputError(f"{path / CONFIG}: missing; want a model directory")
     try:

@@ -99,7 +99,7 @@ class VariantScorer:
             precision: of matrix products. "float32" uses no TF32; "auto" is bfloat16 where a GPU has it.
             batch_size: tokens of a batch of alleles; None is chosen for the device. Scores do not depend on it.
             early_stop: end an allele's reading where its state has come back to the reference's, so that what is left
-                would move the score by less than 1e-3 nats.
+                would move the score by less than some 2e-4 nats (`rows.SAME_SCORE`).
             window: variants held in memory and sorted at a time; None is chosen for the context. Variants far from the
                 sorted order are scored just as well, but share no stream across windows.
             calibration: fills in `quantile`; made by `calibrate`, or its file.

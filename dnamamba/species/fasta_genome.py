@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from dnamamba.errors import InputError
 from dnamamba.pipelines.alphabet import DNA
+from dnamamba.pipelines.fasta import SharedFirstWord
 from dnamamba.pipelines.sources import open_source
 from dnamamba.stretches import N_BLOCK
 
@@ -88,10 +89,8 @@ def read_genome(path: str, name: str, *, gaps: Literal["error", "drop"] = "error
         fold[[letter, ord(chr(letter).lower())]] = letter
     try:
         found = _contigs(path, gaps, "first-word")
-    except InputError as error:
-        if "--names full" not in str(error):
-            raise
-        found = _contigs(path, gaps, "full")  # names cut at the first blank are not unique
+    except SharedFirstWord:
+        found = _contigs(path, gaps, "full")
     for contig, description, bases in found:
         if len(bases):
             contigs[contig], descriptions[contig] = fold[bases], description

@@ -111,8 +111,9 @@ class HeadConfig:
     """The head's learning rate over that of everything else."""
 
     def __post_init__(self) -> None:
-        if self.rank < 1 or self.alpha <= 0 or self.lr_factor <= 0 or self.probe_windows < 1:
-            raise InputError("head.rank, head.alpha, head.lr_factor and head.probe_windows: want positive numbers")
+        for key in ("rank", "alpha", "lr_factor", "probe_windows"):
+            if not getattr(self, key) > 0:
+                raise InputError(f"head.{key}: want above 0, got {getattr(self, key)}")
         for key in ("probe", "refit"):
             value = getattr(self, key)
             if value is not None and value < 1:
@@ -134,8 +135,9 @@ class LossConfig:
     unlike all classes."""
 
     def __post_init__(self) -> None:
-        if self.first < 1 or self.lm_weight < 0:
-            raise InputError("loss.first, loss.lm_weight: want 1 or more, and 0 or more")
+        for key, least in {"first": 1, "lm_weight": 0}.items():
+            if not getattr(self, key) >= least:
+                raise InputError(f"loss.{key}: want {least} or more, got {getattr(self, key)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,12 +193,12 @@ class RunConfig:
     keep_checkpoints: int = 2
 
     def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 0:
-            raise InputError(f"run.workers: want 0 or more, got {self.workers}")
-        if self.seed < 0 or self.keep_checkpoints < 1 or self.checkpoint_minutes <= 0:
-            raise InputError("run.seed, run.keep_checkpoints, run.checkpoint_minutes: out of range")
-        if self.micro_tokens is not None and self.micro_tokens < 1:
-            raise InputError(f"run.micro_tokens: want 1 or more, got {self.micro_tokens}")
+        for key, least in {"workers": 0, "seed": 0, "keep_checkpoints": 1, "micro_tokens": 1}.items():
+            value = getattr(self, key)
+            if value is not None and value < least:
+                raise InputError(f"run.{key}: want {least} or more, got {value}")
+        if not self.checkpoint_minutes > 0:
+            raise InputError(f"run.checkpoint_minutes: want above 0, got {self.checkpoint_minutes}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -88,7 +88,7 @@ def find_insertions(
             for region, longer in zip(locus, gaps, strict=True):
                 found[region.label] += [
                     Insertion(region, region.start + start, region.start + end)
-                    for start, end in _covered([one.result() for one in longer], max(1, len(longer) // 2))
+                    for start, end in _covered([one.result() for one in longer], -(-len(longer) // 2))
                 ]
     return found
 

@@ -79,11 +79,11 @@ def _check(task: Task, settings: TaskSettings) -> None:
     least = {"length": task.shortest, "batch": 1, "steps": 1, "lr": 1e-12, "d_model": 1, "n_layers": 1}
     for key, smallest in least.items():
         if not getattr(settings, key) >= smallest:
-            raise UsageError(f"{key.replace('_', '-')}: want {smallest:g} or more, got {getattr(settings, key)}")
+            raise UsageError(f"--{key.replace('_', '-')}: want {smallest:g} or more, got {getattr(settings, key)}")
     for key in ("longest", "stop_length"):
         value = getattr(settings, key)
         if value and value < task.shortest:
-            raise UsageError(f"{key.replace('_', '-')}: want 0 or {task.shortest} or more, got {value}")
+            raise UsageError(f"--{key.replace('_', '-')}: want 0 or {task.shortest} or more, got {value}")
 
 
 def _models(settings: TaskSettings, mixers: Sequence[MixerName], selective: Sequence[str]) -> dict[str, ModelConfig]:
