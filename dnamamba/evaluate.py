@@ -20,6 +20,7 @@ from dnamamba.errors import InputError, UsageError
 from dnamamba.held_out import TargetBlock, evaluation_batches, evaluation_targets
 from dnamamba.markov import fit_markov
 from dnamamba.model import MambaLM
+from dnamamba.model.autocasting import autocasting
 from dnamamba.model_directory import load, read_record
 from dnamamba.pipelines.alphabet import ALPHABETS
 from dnamamba.pipelines.splits import PARTS, SplitRegion, Splits
@@ -109,7 +110,7 @@ def target_losses(
     for batch in evaluation_batches(corpus, blocks, context, alphabet, batch_tokens=batch_tokens):
         size = blocks[0].end - blocks[0].start
         tokens, wanted = batch["tokens"].to(model.device), batch["targets"][:, -size:].to(model.device)
-        with torch.autocast(model.device.type, autocast or torch.bfloat16, enabled=autocast is not None):
+        with autocasting(model.device, autocast):
             features = _last_features(model, tokens, size, batch_tokens)
         logits = F.linear(features.float(), weight.float())
         nll = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none", ignore_index=-100)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from dnamamba.errors import InputError
 from dnamamba.model import MambaLM, ModelState
+from dnamamba.model.autocasting import autocasting
 
 PROBE_TOKENS = 2**16
 """Tokens of the smaller probe, the larger has twice as many; fewer where that does not fit."""
@@ -63,7 +64,7 @@ def _peak(model: MambaLM, shape: tuple[int, int], autocast: torch.dtype | None) 
     torch.cuda.reset_peak_memory_stats(device)
     targets = torch.zeros(shape, dtype=torch.int64, device=device)
     batch: dict[str, Tensor | None] = {"tokens": targets.to(torch.uint8), "targets": targets}
-    with torch.autocast(device.type, autocast or torch.bfloat16, enabled=autocast is not None):
+    with autocasting(device, autocast):
         loss, _, _ = model.loss(batch)
     torch.autograd.backward(loss)
     torch.cuda.synchronize(device)

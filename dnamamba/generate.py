@@ -18,6 +18,7 @@ from dnamamba.device import autocast_dtype
 from dnamamba.errors import InputError
 from dnamamba.files import opened_whole
 from dnamamba.model import MambaLM, ModelState
+from dnamamba.model.autocasting import autocasting
 from dnamamba.model.decoder import Decoder
 from dnamamba.pipelines.alphabet import ALPHABETS
 from dnamamba.pipelines.sequence_files import SequenceStream
@@ -192,7 +193,7 @@ class _Sampler:
         return chosen, -log_p.gather(1, chosen[:, None])[:, 0]
 
     def _autocast(self) -> AbstractContextManager[None]:
-        return torch.autocast(self._device.type, self._dtype or torch.bfloat16, enabled=self._dtype is not None)
+        return autocasting(self._device, self._dtype)
 
 
 def write_fasta(sequences: Iterable[Generated], out: str) -> None:

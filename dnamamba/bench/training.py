@@ -12,6 +12,7 @@ from dnamamba.bench.results import Result
 from dnamamba.config import format_size
 from dnamamba.errors import InputError
 from dnamamba.model import MambaLM, ModelConfig
+from dnamamba.model.autocasting import autocasting
 from dnamamba.model.block_plan import Recompute
 
 MODES: dict[str, Recompute] = {"fast": "cheap", "lean": "all", "none": "none", "plain": "none"}
@@ -81,7 +82,7 @@ def training_step(case: str, mode: str, device: str, autocast: torch.dtype | Non
     batch = draw_batch(shape, device)
 
     def step() -> None:
-        with torch.autocast(device, autocast or torch.bfloat16, enabled=autocast is not None):
+        with autocasting(device, autocast):
             loss, count, _ = model.loss(batch)
         torch.autograd.backward(loss / count)
         optimiser.step()

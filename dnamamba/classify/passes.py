@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from dnamamba.device import Moment, autocast_dtype, send_to_host
+from dnamamba.model.autocasting import autocasting
 from dnamamba.species.classifier import Classifier
 from dnamamba.species.model import ClassifierState
 from dnamamba.stream.batches import send
@@ -87,4 +88,4 @@ class Passes:
         return Marks(found, nats.gather(1, at), number.gather(1, at)), after
 
     def _autocast(self) -> AbstractContextManager[None]:
-        return torch.autocast(self.device.type, self._dtype or torch.bfloat16, enabled=self._dtype is not None)
+        return autocasting(self.device, self._dtype)

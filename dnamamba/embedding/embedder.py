@@ -11,6 +11,7 @@ from torch import Tensor
 from dnamamba.device import Moment, autocast_dtype, send_to_host
 from dnamamba.embedding.options import EmbedOptions
 from dnamamba.model import MambaLM, ModelState
+from dnamamba.model.autocasting import autocasting
 from dnamamba.pipelines.alphabet import ALPHABETS
 from dnamamba.stream.batches import BatchPlan, make_batches, other_strand, pad, stream_tokens
 from dnamamba.stream.pieces import LongPiece, Piece, Tokens, rechunk
@@ -81,7 +82,7 @@ class Embedder:
     def _features(self, tokens: Tensor, state: ModelState | None) -> tuple[Tensor, ModelState]:
         """Float32 [B, L, d_model], and the state after."""
         device = self._model.device.type
-        with torch.autocast(device, self._dtype or torch.bfloat16, enabled=self._dtype is not None):
+        with autocasting(device, self._dtype):
             features, state = self._model.backbone(tokens, state)
         return features.float(), state
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from dnamamba.model.autocasting import autocasting
 from dnamamba.model.language_model import MambaLM
 from dnamamba.model.state import ModelState
 
@@ -92,7 +93,7 @@ def sliced_step(
             else:
                 before = state
             # The context ends before the backward, and with it the low-precision copies of the weights.
-            with torch.autocast(model.device.type, autocast or torch.bfloat16, enabled=autocast is not None):
+            with autocasting(model.device, autocast):
                 part, targets, after = model.loss(cut(start, end), before)
             whole = part * scale
             if handed is not None:
@@ -135,7 +136,7 @@ def _sweep(
 ) -> list[_Border]:
     """The state after each piece, packed. Only the states are wanted: no head, no loss."""
     borders: list[_Border] = []
-    with torch.autocast(model.device.type, autocast or torch.bfloat16, enabled=autocast is not None):
+    with autocasting(model.device, autocast):
         for start, end in pieces:
             batch = cut(start, end)
             tokens = batch["tokens"]

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from dnamamba.errors import InputError, UsageError
 from dnamamba.model import MambaLM, ModelState
+from dnamamba.model.autocasting import autocasting
 from dnamamba.pipelines.alphabet import DNA
 from dnamamba.pipelines.reference import Reference
 from dnamamba.pipelines.regions import Region
@@ -154,7 +155,7 @@ class BaseTrack:
     @torch.inference_mode()
     def _features(self, inputs: Tokens, state: ModelState | None) -> tuple[Tensor, ModelState]:
         tokens = torch.from_numpy(np.ascontiguousarray(inputs)).to(self._model.device)
-        with torch.autocast(tokens.device.type, self._autocast or torch.bfloat16, enabled=self._autocast is not None):
+        with autocasting(tokens.device, self._autocast):
             features, state = self._model.backbone(tokens, state)
         return features, state
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dnamamba.device import Moment, send_to_device, send_to_host
 from dnamamba.model import MambaLM, ModelState
+from dnamamba.model.autocasting import autocasting
 from dnamamba.model.reading import GRID, read
 from dnamamba.scoring.strand import Tokens
 
@@ -84,7 +85,7 @@ class Passes:
         with (
             torch.inference_mode(),
             exact_products(),
-            torch.autocast(self.device.type, self._autocast or torch.bfloat16, enabled=self._autocast is not None),
+            autocasting(self.device, self._autocast),
         ):
             reading = read(
                 self.model.backbone,

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from dnamamba.data import IGNORED
+from dnamamba.model.autocasting import autocasting
 from dnamamba.pipelines.alphabet import ALPHABETS
 from dnamamba.species.loss import next_bases, with_start
 from dnamamba.species.model import ClassifierState, SpeciesClassifier
@@ -50,7 +51,7 @@ def predict(
     budget = BATCH_TOKENS.get(model.device.type, 2**15)
     rows = max(1, budget // (length + 1))
     logits, nats = [], []
-    with evaluating(model), torch.autocast(model.device.type, autocast or torch.bfloat16, enabled=autocast is not None):
+    with evaluating(model), autocasting(model.device, autocast):
         for first in range(0, len(tokens), rows):
             one = _read(model, torch.from_numpy(tokens[first : first + rows]), wanted, budget)
             logits.append(one.logits)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dnamamba.model.autocasting import autocasting
 from dnamamba.pipelines.alphabet import ALPHABETS
 from dnamamba.species.held_windows import HeldWindows
 from dnamamba.species.loss import with_start
@@ -26,7 +27,7 @@ def mean_features(
     alphabet = ALPHABETS[model.lm.config.alphabet]
     rows = max(1, BATCH_TOKENS.get(model.device.type, 2**15) // (tokens.shape[1] + 1))
     found = []
-    with evaluating(model), torch.autocast(model.device.type, autocast or torch.bfloat16, enabled=autocast is not None):
+    with evaluating(model), autocasting(model.device, autocast):
         for first in range(0, len(tokens), rows):
             bases = torch.from_numpy(tokens[first : first + rows]).to(model.device)
             features, _ = model.lm.backbone(with_start(bases, alphabet))

@@ -18,6 +18,7 @@ from dnamamba.checkpoints import Best, Checkpoint, checkpoint_of_step, save_chec
 from dnamamba.errors import InputError
 from dnamamba.interrupts import interrupt
 from dnamamba.memory import plan_memory
+from dnamamba.model.autocasting import autocasting
 from dnamamba.optimiser import learning_rate
 from dnamamba.pipelines.alphabet import Alphabet
 from dnamamba.species.finetune_config import FinetuneConfig
@@ -187,7 +188,7 @@ class Trainer:
             part = slice(first, first + micro)
             longest = int(rows.lengths[part].max())
             piece = bases[part, :longest].to(device)
-            with torch.autocast(device.type, self.autocast or torch.bfloat16, enabled=self.autocast is not None):
+            with autocasting(device, self.autocast):
                 losses = micro_losses(
                     self.model,
                     piece,

@@ -16,6 +16,7 @@ from torch import Tensor
 from dnamamba.corpus import Corpus
 from dnamamba.errors import InputError
 from dnamamba.model import MambaLM, ModelState
+from dnamamba.model.autocasting import autocasting
 from dnamamba.pipelines.alphabet import ALPHABETS, Alphabet
 from dnamamba.sweep.targets import Context, Stream, Targets
 
@@ -78,7 +79,7 @@ def context_losses(
         corpus, targets, context, alphabet, batch_tokens or default_batch_tokens(model)
     ):
         tokens = torch.cat([before, bases[:, :-1]], 1).to(model.device)
-        with torch.autocast(model.device.type, autocast or torch.bfloat16, enabled=autocast is not None):
+        with autocasting(model.device, autocast):
             features, state = model.backbone(tokens, state if piece.first else None)
         numbers, rows, columns = _targets_in(piece, positions)
         if len(numbers):

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dnamamba.model import MambaLM
+from dnamamba.model.autocasting import autocasting
 from dnamamba.tasks.task import Task, TaskSettings
 
 TEST_SEED = 2**21
@@ -97,7 +98,7 @@ def _answered(
     while True:
         last = length - (length - first - 1) // columns * columns
         tokens = task.tokens(seed, samples, length, first, last)
-        with torch.autocast(model.device.type, autocast or torch.bfloat16, enabled=autocast is not None):
+        with autocasting(model.device, autocast):
             features, state = model.backbone(tokens, state)
         if last == length:
             return F.linear(features[:, -task.n_answers :].float(), head).argmax(-1)

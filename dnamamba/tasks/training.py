@@ -14,6 +14,7 @@ from dnamamba.checkpoints import Checkpoint, latest_checkpoint, save_checkpoint
 from dnamamba.device import autocast_dtype
 from dnamamba.errors import InputError
 from dnamamba.model import MambaLM, ModelConfig
+from dnamamba.model.autocasting import autocasting
 from dnamamba.tasks.captured import CapturedStep
 from dnamamba.tasks.extrapolation import right_answers
 from dnamamba.tasks.task import Task, TaskSettings
@@ -93,7 +94,7 @@ class TaskTraining:
         """Mean loss, and which answers are right, [B, answers]."""
         length, answers = self.settings.length, self.task.answers(seed, samples, self.settings.length)
         tokens = self.task.tokens(seed, samples, length, 0, length)
-        with torch.autocast(samples.device.type, self.autocast or torch.bfloat16, enabled=self.autocast is not None):
+        with autocasting(samples.device, self.autocast):
             features, _ = self.model.backbone(tokens)
         logits = F.linear(features[:, -answers.shape[1] :].float(), self.model.backbone.embedding.weight)
         loss = F.cross_entropy(logits.flatten(0, 1), answers.flatten())
