@@ -56,6 +56,11 @@ class Checkpoint:
     best: Best | None = None
     """The best point up to this step; its own checkpoint is kept."""
 
+    def weights(self, of: str = "model") -> dict[str, torch.Tensor]:
+        """The tensors called `of`.<name>, by name."""
+        prefix = f"{of}."
+        return {name.removeprefix(prefix): one for name, one in self.tensors.items() if name.startswith(prefix)}
+
 
 def save_checkpoint(
     folder: Path,

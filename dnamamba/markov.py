@@ -10,7 +10,7 @@ at all. d_k and a_k are fitted on the validation part, order by order. a_k = 0 g
 table a letter (Teh 2006).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from dnamamba.corpus import Corpus
 from dnamamba.errors import InputError
+from dnamamba.golden_section import golden_section
 from dnamamba.held_out import TargetBlock
 from dnamamba.pipelines.alphabet import DNA
 from dnamamba.sampling import key_of, permute
@@ -256,26 +257,9 @@ def _fit_order(found: NDArray[np.int64], lower: Float64) -> tuple[float, float]:
 
     discount, log_strength = 0.5, 1.0
     for _ in range(2):
-        log_strength = _golden_section(lambda x: loss(discount, x), -7.0, 15.0, 14)  # noqa: B023, called at once
-        discount = _golden_section(lambda x: loss(x, log_strength), 0.0, 0.999, 10)  # noqa: B023, called at once
+        log_strength = golden_section(lambda x: loss(discount, x), -7.0, 15.0, 14)  # noqa: B023, called at once
+        discount = golden_section(lambda x: loss(x, log_strength), 0.0, 0.999, 10)  # noqa: B023, called at once
     return discount, 2.0**log_strength
-
-
-def _golden_section(function: Callable[[float], float], low: float, high: float, turns: int) -> float:
-    """Where a function with one valley is least. Source: Kiefer (1953)."""
-    ratio = (5**0.5 - 1) / 2
-    left, right = high - ratio * (high - low), low + ratio * (high - low)
-    at_left, at_right = function(left), function(right)
-    for _ in range(turns):
-        if at_left < at_right:
-            high, right, at_right = right, left, at_left
-            left = high - ratio * (high - low)
-            at_left = function(left)
-        else:
-            low, left, at_left = left, right, at_right
-            right = low + ratio * (high - low)
-            at_right = function(right)
-    return (low + high) / 2
 
 
 def _runs(corpus: Corpus, both_strands: bool, order: int) -> Iterator[tuple[Tokens, int]]:

@@ -21,9 +21,10 @@ from dnamamba.memory import MemoryPlan
 from dnamamba.model import MambaLM
 from dnamamba.model.sliced import sliced_step
 from dnamamba.optimiser import OptimiserConfig, learning_rate
-from dnamamba.parallel.processes import ALONE, Processes, shard_like, whole
+from dnamamba.parallel.processes import ALONE, Processes, whole
 from dnamamba.pipelines.alphabet import Alphabet
 from dnamamba.replay import stop_for_nan
+from dnamamba.training_state import restore_moments, training_tensors
 
 
 @dataclass(frozen=True)
@@ -125,9 +126,7 @@ class Pretraining(pl.LightningModule):
 
     def put_weights(self, checkpoint: Checkpoint) -> None:
         """Put a checkpoint's weights into the model."""
-        prefix = "model."
-        weights = {k.removeprefix(prefix): v for k, v in checkpoint.tensors.items() if k.startswith(prefix)}
-        self.model.load_state_dict(weights)
+        self.model.load_state_dict(checkpoint.weights())
         self.weights_step = checkpoint.step
 
     def configure_model(self) -> None:
@@ -250,24 +249,10 @@ class Pretraining(pl.LightningModule):
 
     def checkpoint_tensors(self) -> dict[str, Tensor]:
         """Weights, moments and carried states, named as those who put them back want them."""
-        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
-        for index, moments in self._optimiser().state_dict()["state"].items():
-            tensors |= {f"optimiser.{index}.{name}": torch.as_tensor(value) for name, value in moments.items()}
-        tensors = {name: whole(tensor) for name, tensor in tensors.items()}
+        tensors = {name: whole(one) for name, one in training_tensors(self.model, self._optimiser()).items()}
         return tensors | (self.processes.all_states(self._carried.tensors()) if self._carried else {})
 
     def _optimiser(self) -> torch.optim.Optimizer:
         optimiser = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimiser, torch.optim.Optimizer)
         return optimiser
-
-
-def restore_moments(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put AdamW's moments back, the bits as they were saved; parameters are known by their place in the groups."""
-    state: dict[int, dict[str, Tensor]] = {}
-    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
-    for name, tensor in tensors.items():
-        if name.startswith("optimiser."):
-            _, index, moment = name.split(".")
-            state.setdefault(int(index), {})[moment] = shard_like(tensor, parameters[int(index)])
-    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})

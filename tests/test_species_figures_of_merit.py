@@ -3,15 +3,8 @@
 import numpy as np
 import pytest
 
-from dnamamba.species.figures_of_merit import accuracy_of, confusion, precision_recall, wilson
-
-
-def test_wilson_is_that_of_scipy():
-    from scipy.stats import binomtest
-
-    for k, n in ((0, 10), (7, 10), (10, 10), (433, 1000)):
-        theirs = binomtest(k, n).proportion_ci(method="wilson")
-        assert wilson(k / n, n) == pytest.approx((theirs.low, theirs.high), abs=1e-6)
+from dnamamba.intervals import wilson
+from dnamamba.species.figures_of_merit import accuracy_of, confusion, precision_recall
 
 
 def test_windows_of_one_place_count_less():

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from random_models import random_model
 
 from dnamamba.tasks import extrapolation
-from dnamamba.tasks.extrapolation import measure, right_answers, test_lengths, wilson
+from dnamamba.tasks.extrapolation import measure, right_answers, test_lengths
 from dnamamba.tasks.induction_heads import INDUCTION_HEADS
 from dnamamba.tasks.selective_copying import SELECTIVE_COPYING
 
@@ -89,10 +89,3 @@ def test_lengths_are_powers_of_two_and_the_trained_one():
     assert test_lengths(replace(INDUCTION_HEADS.settings, length=100, longest=512)) == [64, 100, 128, 256, 512]
     assert test_lengths(INDUCTION_HEADS.settings)[-1] == 2**20
     assert test_lengths(SELECTIVE_COPYING.settings) == [4096]
-
-
-def test_wilson_intervals():
-    """Values of R's prop.test(x, n, correct=FALSE)."""
-    assert wilson(1.0, 64) == pytest.approx((0.9433759, 1.0), abs=1e-6)
-    assert wilson(0.5, 100) == pytest.approx((0.4038315, 0.5961685), abs=1e-6)
-    assert wilson(0.0, 10)[0] == 0.0

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dnamamba.golden_section import golden_section
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -54,20 +56,7 @@ def fit_temperature(logits: Floats, labels: Ints) -> float:
     def cost(log_t: float) -> float:
         return cross_entropy(logits, labels, float(np.exp(log_t))) * len(labels) + 0.5 * _PRIOR * log_t**2
 
-    low, high = np.log(_T[0]), np.log(_T[1])
-    ratio = (np.sqrt(5) - 1) / 2
-    a, b = high - ratio * (high - low), low + ratio * (high - low)
-    fa, fb = cost(a), cost(b)
-    for _ in range(60):
-        if fa < fb:
-            high, b, fb = b, a, fa
-            a = high - ratio * (high - low)
-            fa = cost(a)
-        else:
-            low, a, fa = a, b, fb
-            b = low + ratio * (high - low)
-            fb = cost(b)
-    return float(np.exp((low + high) / 2))
+    return float(np.exp(golden_section(cost, float(np.log(_T[0])), float(np.log(_T[1])), 60)))
 
 
 def reliability(probabilities: Floats, labels: Ints) -> list[Bin]:

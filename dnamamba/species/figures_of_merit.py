@@ -1,15 +1,14 @@
 """Figures of merit of calls: accuracy with an interval, confusion, precision and recall."""
 
 from dataclasses import dataclass
-from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dnamamba.intervals import wilson
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-_Z = 1.959964  # of a 95% interval
 
 
 @dataclass(frozen=True)
@@ -46,13 +45,6 @@ def accuracy_of(right: NDArray[np.bool_], clusters: Ints) -> Accuracy:
     effective = float(groups) if variance == 0 or groups < 2 else min(float(n), p * (1 - p) / variance)
     low, high = wilson(p, effective)
     return Accuracy(p, low, high, n, effective)
-
-
-def wilson(p: float, n: float) -> tuple[float, float]:
-    """95% interval of a share `p` of `n` trials."""
-    centre = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-    half = _Z / (1 + _Z**2 / n) * sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def confusion(calls: Ints, labels: Ints, classes: int) -> Ints:

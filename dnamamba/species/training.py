@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from dnamamba.checkpoints import Best, Checkpoint, checkpoint_of_step, save_checkpoint
 from dnamamba.errors import InputError
@@ -27,6 +26,7 @@ from dnamamba.species.loss import micro_losses
 from dnamamba.species.model import SpeciesClassifier
 from dnamamba.species.read_ahead import GPU_WORKERS, read_ahead
 from dnamamba.species.training_windows import Rows, TrainingWindows
+from dnamamba.training_state import restore_moments, training_tensors
 
 CPU_TOKENS = 2**15
 """Tokens at a time on a CPU."""
@@ -127,15 +127,8 @@ class Trainer:
         return {str(length): max(1, min(rows, tokens // length)) for length, rows in longest.items()}
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        weights = {k.removeprefix("model."): v for k, v in checkpoint.tensors.items() if k.startswith("model.")}
-        self.model.load_state_dict(weights)
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in checkpoint.tensors.items():
-            if name.startswith("optimiser."):
-                _, index, key = name.split(".", 2)
-                moments.setdefault(int(index), {})[key] = tensor
-        state = self.optimiser.state_dict()
-        self.optimiser.load_state_dict({"state": moments, "param_groups": state["param_groups"]})
+        self.model.load_state_dict(checkpoint.weights())
+        restore_moments(self.optimiser, checkpoint.tensors)
         self.step, self.best = checkpoint.step, checkpoint.best
         self.rows = list(checkpoint.state["rows"])
         self._since_best = int(checkpoint.state["since_best"])
@@ -229,9 +222,7 @@ class Trainer:
         write_log(self.out / "logs.csv", self.rows)
 
     def _save(self) -> float:
-        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
-        for index, moments in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser.{index}.{key}": value for key, value in moments.items()}
+        tensors = training_tensors(self.model, self.optimiser)
         state = {"micro": self.micro, "rows": self.rows, "since_best": self._since_best}
         keep = self.config.run.keep_checkpoints
         save_checkpoint(self.out / "checkpoints", self.step, tensors, state, keep, self.best)
@@ -240,8 +231,7 @@ class Trainer:
     def _take_best(self) -> None:
         if self.best is not None and self.best.step != self.step:
             best = checkpoint_of_step(self.out / "checkpoints", self.best.step)
-            weights = {k.removeprefix("model."): v for k, v in best.tensors.items() if k.startswith("model.")}
-            self.model.load_state_dict(weights)
+            self.model.load_state_dict(best.weights())
 
 
 def write_log(path: Path, rows: list[dict[str, float]]) -> None:

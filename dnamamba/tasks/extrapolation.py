@@ -1,6 +1,5 @@
 """Accuracy of a trained model at lengths that it never saw, by streaming: the memory does not grow with the length."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -8,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dnamamba.intervals import wilson
 from dnamamba.model import MambaLM
 from dnamamba.model.autocasting import autocasting
 from dnamamba.tasks.task import Task, TaskSettings
@@ -20,7 +20,6 @@ SAMPLES = (64, 4096)
 """Samples of a length, at least and at most."""
 AT_A_TIME = {"cuda": 2**20, "cpu": 2**15}
 """Tokens that go through the model at a time."""
-Z = 1.959964  # of a 95% interval
 
 
 @dataclass(frozen=True)
@@ -62,15 +61,6 @@ def measure(
         found.append(Measured(length, samples, accuracy, low, high, float(right.all(1).float().mean())))
         tell(found[-1])
     return found
-
-
-def wilson(share: float, n: int) -> tuple[float, float]:
-    """The 95% interval of a share among n.
-
-    Source: Wilson, Probable Inference, the Law of Succession, and Statistical Inference (1927).
-    """
-    middle, spread = share + Z**2 / (2 * n), Z * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
-    return max(0.0, (middle - spread) / (1 + Z**2 / n)), min(1.0, (middle + spread) / (1 + Z**2 / n))
 
 
 @torch.no_grad()

@@ -18,7 +18,7 @@ from dnamamba.model.autocasting import autocasting
 from dnamamba.tasks.captured import CapturedStep
 from dnamamba.tasks.extrapolation import right_answers
 from dnamamba.tasks.task import Task, TaskSettings
-from dnamamba.training import restore_moments
+from dnamamba.training_state import restore_moments, training_tensors
 
 CHECK_SEED = 2**20
 """Added to the seed for samples that training never sees."""
@@ -180,10 +180,8 @@ class TaskTraining:
         return found if found < 1 else share(settings.stop_length, FAR_SURE)
 
     def _save(self, folder: Path) -> None:
-        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        tensors = training_tensors(self.model, self._optimiser)
         tensors |= {f"best.{name}": tensor for name, tensor in self._best_weights.items()}
-        for index, moments in self._optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser.{index}.{name}": torch.as_tensor(value) for name, value in moments.items()}
         looks = [asdict(look) for look in self.looks]
         save_checkpoint(
             folder / "checkpoints",
@@ -194,7 +192,7 @@ class TaskTraining:
         )
 
     def _resume(self, checkpoint: Checkpoint) -> None:
-        weights = {k.removeprefix("model."): v for k, v in checkpoint.tensors.items() if k.startswith("model.")}
+        weights = checkpoint.weights()
         own = self.model.state_dict()
         if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in own.items()}:
             raise InputError(f"{self.task.name}: the checkpoint is of a model of another shape; choose another --out")
@@ -203,8 +201,5 @@ class TaskTraining:
         self._done = checkpoint.step
         self._step.fill_(checkpoint.step)
         self.looks = [Look(**look) for look in checkpoint.state["looks"]]
-        # A checkpoint of before this was kept: what it holds is the best so far.
-        best = checkpoint.state.get("best_look", checkpoint.step)
-        self.best = next(look for look in self.looks if look.step == best)
-        kept = {k.removeprefix("best."): v for k, v in checkpoint.tensors.items() if k.startswith("best.")}
-        self._best_weights = {name: tensor.to(self._step.device) for name, tensor in (kept or weights).items()}
+        self.best = next(look for look in self.looks if look.step == checkpoint.state["best_look"])
+        self._best_weights = {name: one.to(self._step.device) for name, one in checkpoint.weights("best").items()}
