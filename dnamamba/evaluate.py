@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from dnamamba.config import format_size, parse_size
 from dnamamba.corpus import Corpus, build_corpus
+from dnamamba.data import IGNORED
 from dnamamba.device import autocast_dtype, choose_device
 from dnamamba.errors import InputError, UsageError
 from dnamamba.held_out import TargetBlock, evaluation_batches, evaluation_targets
@@ -79,7 +80,9 @@ class Score(NamedTuple):
     """Bases counted."""
 
 
-def choose_targets(corpus: Corpus, contexts: Sequence[int], model: MambaLM, part: str, targets: int, seed: int) -> Any:
+def choose_blocks(
+    corpus: Corpus, contexts: Sequence[int], model: MambaLM, part: str, targets: int, seed: int
+) -> tuple[TargetBlock, ...]:
     """Blocks of target bases, about `targets` of them, that can be scored at every one of `contexts`."""
     size = max(1, min(contexts) // 2)
     return evaluation_targets(
@@ -113,8 +116,8 @@ def target_losses(
         with autocasting(model.device, autocast):
             features = _last_features(model, tokens, size, batch_tokens)
         logits = F.linear(features.float(), weight.float())
-        nll = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none", ignore_index=-100)
-        nll = nll.view_as(wanted).double().masked_fill(wanted < 0, math.nan)
+        nll = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none", ignore_index=IGNORED)
+        nll = nll.view_as(wanted).double().masked_fill(wanted == IGNORED, math.nan)
         losses.append(nll.cpu().numpy())
     model.train(was_training)
     return np.concatenate(losses)
@@ -200,7 +203,7 @@ def evaluate_command(
     corpus = open_held_out(stores, extra, part, path)
     contexts = contexts or sorted(extra.get("contexts") or [2**10])
     used = "test" if part == "all" else part
-    blocks = choose_targets(corpus, contexts, model, used, most, seed)
+    blocks = choose_blocks(corpus, contexts, model, used, most, seed)
     masked = soft_masked(corpus, blocks)
     rows: dict[int, dict[str, Score]] = {}
     markov = fit_markov(corpus, both_strands=True) if with_markov else None

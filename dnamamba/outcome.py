@@ -9,7 +9,7 @@ from typing import Any
 from dnamamba.checkpoints import BEST_FILE
 from dnamamba.config import to_dict
 from dnamamba.corpus import Corpus
-from dnamamba.evaluate import Difference, Score, choose_targets, compare, summarise, target_losses
+from dnamamba.evaluate import Difference, Score, choose_blocks, compare, summarise, target_losses
 from dnamamba.files import write_whole
 from dnamamba.markov import fit_markov
 from dnamamba.model_directory import save
@@ -44,7 +44,7 @@ def measure(
         markov = fit_markov(corpus, both_strands=config.run.reverse_complement)
         say(f"Markov order {markov.order} is the best on the validation part")
     say("scoring the test part")
-    blocks = choose_targets(corpus, config.contexts, module.model, "test", evaluation.targets, evaluation.seed)
+    blocks = choose_blocks(corpus, config.contexts, module.model, "test", evaluation.targets, evaluation.seed)
     scores, differences = {}, {}
     for context in config.contexts:
         ours = target_losses(module.model, corpus, blocks, context, autocast=module.autocast)

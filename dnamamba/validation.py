@@ -9,7 +9,8 @@ import lightning.pytorch as pl
 from dnamamba.checkpoints import Best
 from dnamamba.corpus import Corpus
 from dnamamba.curriculum import CurriculumConfig
-from dnamamba.evaluate import EvaluationConfig, choose_targets, summarise, target_losses
+from dnamamba.evaluate import EvaluationConfig, choose_blocks, summarise, target_losses
+from dnamamba.held_out import TargetBlock
 
 
 def validation_steps(curriculum: CurriculumConfig, points: int) -> set[int]:
@@ -26,7 +27,7 @@ class Validation(pl.Callback):
     ) -> None:
         """`best` is what a resumed run has reached so far."""
         self.corpus, self.contexts, self.config, self.steps, self.best = corpus, contexts, config, steps, best
-        self._blocks: Any = None
+        self._blocks: tuple[TargetBlock, ...] | None = None
 
     def gains_no_more(self, step: int) -> bool:
         """Whether the run stops after `step`. A function of the best point alone: nothing more has to be resumed."""
@@ -40,15 +41,16 @@ class Validation(pl.Callback):
         pl_module.settle()
         model, config = pl_module.model, self.config
         if self._blocks is None:
-            self._blocks = choose_targets(
+            self._blocks = choose_blocks(
                 self.corpus, self.contexts, model, "valid", config.targets_while_training, config.seed
             )
+        blocks = self._blocks
         processes = pl_module.processes
         model = processes.whole_model(model)
 
         def measure() -> dict[str, float]:
             losses = (
-                target_losses(model, self.corpus, self._blocks, context, autocast=pl_module.autocast)
+                target_losses(model, self.corpus, blocks, context, autocast=pl_module.autocast)
                 for context in self.contexts
             )
             return {str(c): summarise(one).perplexity for c, one in zip(self.contexts, losses, strict=True)}

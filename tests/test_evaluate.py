@@ -10,7 +10,7 @@ from random_models import random_model
 
 from dnamamba.corpus import build_corpus
 from dnamamba.errors import InputError
-from dnamamba.evaluate import EvaluationConfig, choose_targets, compare, soft_masked, summarise, table, target_losses
+from dnamamba.evaluate import EvaluationConfig, choose_blocks, compare, soft_masked, summarise, table, target_losses
 from dnamamba.pipelines.alphabet import DNA
 from dnamamba.pipelines.splits import SplitConfig
 
@@ -28,7 +28,7 @@ def corpus():
 @pytest.mark.parametrize("batch_tokens", [300, 100], ids=["whole", "long windows in pieces"])
 def test_every_target_has_the_loss_that_the_window_alone_gives(batch_tokens, corpus):
     model = random_model(d_model=16, n_layers=2).eval()
-    blocks = choose_targets(corpus, (64, 256), model, "test", 1000, seed=0)
+    blocks = choose_blocks(corpus, (64, 256), model, "test", 1000, seed=0)
     for context in (64, 256):
         losses = target_losses(model, corpus, blocks, context, batch_tokens=batch_tokens)
         assert losses.shape == (len(blocks), 32)
@@ -45,14 +45,14 @@ def test_every_target_has_the_loss_that_the_window_alone_gives(batch_tokens, cor
 
 def test_the_targets_are_the_same_at_every_context_and_seed(corpus):
     model = random_model(d_model=16, n_layers=1)
-    first = choose_targets(corpus, (64, 256), model, "test", 1000, seed=0)
-    assert first == choose_targets(corpus, (256, 64), model, "test", 1000, seed=0)
-    assert first != choose_targets(corpus, (64, 256), model, "test", 500, seed=1)
+    first = choose_blocks(corpus, (64, 256), model, "test", 1000, seed=0)
+    assert first == choose_blocks(corpus, (256, 64), model, "test", 1000, seed=0)
+    assert first != choose_blocks(corpus, (64, 256), model, "test", 500, seed=1)
     assert {block.contig for block in first} == {"c"}
 
 
 def test_soft_masked_tells_lower_case(corpus):
-    blocks = choose_targets(corpus, (64,), random_model(d_model=16, n_layers=1), "test", 10_000, seed=0)
+    blocks = choose_blocks(corpus, (64,), random_model(d_model=16, n_layers=1), "test", 10_000, seed=0)
     masked = soft_masked(corpus, blocks)
     for row, block in zip(masked, blocks, strict=True):
         np.testing.assert_array_equal(row, [5000 <= at < 5400 for at in range(block.start, block.end)])

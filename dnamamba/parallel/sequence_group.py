@@ -14,7 +14,8 @@ from dnamamba.model.mixer import MambaMixer
 
 
 class SequenceGroup:
-    """The relay between the processes of a group: rank r of them holds the r-th piece of every sequence.
+    """The relay between the processes of a group: rank r of them holds the r-th piece of every sequence. What each
+    method passes, with shapes: `dnamamba.kernels.relay.Relay`.
 
     One all-gather a call, of what one piece does to the state: 34 KB a row at 512 channels. Each rank then carries the
     state over the pieces before its own by itself, so nobody waits for a chain of neighbours.
