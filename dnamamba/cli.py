@@ -15,7 +15,7 @@ from dnamamba.interrupts import signal_of, sigterm_heard
 # Each command is a module of dnamamba/commands that loads when it is used; the line is what `dnamamba --help` shows.
 COMMANDS = {
     "doctor": "Check the device, the kernels and the versions; say what to do about a failure.",
-    "genome": "Ingest, simulate, inspect, verify and export genomes.",
+    "genome": "List, fetch, ingest, simulate, inspect, verify, split and export genomes.",
     "pretrain": "Pretrain a Mamba on genome stores, the context growing stage by stage.",
     "evaluate": "Held-out perplexity and bits a base of a model.",
     "finetune": "Fine-tune a pretrained model into a species classifier.",

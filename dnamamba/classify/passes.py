@@ -6,11 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dnamamba.device import Moment, autocast_dtype, send_to_host
+from dnamamba.device import Moment, autocast_dtype, send_to_device, send_to_host
 from dnamamba.model.autocasting import autocasting
 from dnamamba.species.classifier import Classifier
 from dnamamba.species.model import ClassifierState
-from dnamamba.stream.batches import send
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ class Passes:
         after = Carry(state, letters[:, -1].clone(), nats[:, -1].clone(), number[:, -1].clone())
         if not places.shape[1]:
             return None, after
-        at = send(places, self.device)
+        at = send_to_device(places, self.device)
         found = logits.gather(1, at[..., None].expand(-1, -1, logits.shape[2]))
         return Marks(found, nats.gather(1, at), number.gather(1, at)), after
 

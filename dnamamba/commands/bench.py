@@ -13,7 +13,7 @@ def _sizes(text: str | None, key: str) -> tuple[int, ...] | None:
     return None if text is None else tuple(parse_size(part, key) for part in text.split(","))
 
 
-@click.command(short_help="Speed and memory on this machine, beside attention and plain scans.")
+@click.command()
 @click.option("--quick", is_flag=True, help="Fewer sizes: under a minute.")
 @click.option("--part", "parts", multiple=True, type=click.Choice(_PARTS), help="Measure this alone; may be repeated.")
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))

@@ -8,7 +8,7 @@ import click
 from dnamamba.commands.sequence_options import reading_options
 
 
-@click.command(short_help="Call the species of reads, contigs and chromosomes.")
+@click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--out", default="-", metavar="F", help="Table (.tsv, .jsonl, .parquet) or .bed; - is standard output.")

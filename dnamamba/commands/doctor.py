@@ -5,7 +5,7 @@ import sys
 import click
 
 
-@click.command(short_help="Check the device, the kernels and the versions; say what to do about a failure.")
+@click.command()
 def doctor() -> None:
     """Check the device, the kernels and the versions; exit 1 when a kernel fails, with what to do about it."""
     from dnamamba.doctor import examine

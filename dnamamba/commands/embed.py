@@ -8,7 +8,7 @@ import click
 from dnamamba.commands.sequence_options import reading_options
 
 
-@click.command(short_help="Embeddings of sequences to Parquet or Zarr.")
+@click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--out", required=True, metavar="F", help="A name that ends in .parquet or .zarr.")

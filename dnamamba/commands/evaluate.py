@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 
-@click.command(short_help="Held-out perplexity and bits a base of a model.")
+@click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--store", "stores", multiple=True, required=True, metavar="S", help="Genome store; may be repeated.")
 @click.option(

@@ -7,7 +7,7 @@ import click
 from dnamamba.errors import UsageError
 
 
-@click.group(short_help="Fine-tune a pretrained model.")
+@click.group()
 def finetune() -> None:
     """Fine-tune a pretrained model: into a species classifier."""
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from dnamamba.pipelines.letters import Gaps, Unknown
 
 
-@click.command(short_help="Sequences that a language model makes up.")
+@click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--length", default="1k", show_default=True, metavar="N", help="Bases of each, the prompt not counted.")
 @click.option("--number", default=1, show_default=True, help="Sequences, of each prompt.")

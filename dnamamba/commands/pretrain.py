@@ -7,7 +7,7 @@ import click
 from dnamamba.errors import UsageError
 
 
-@click.command(short_help="Pretrain a Mamba on genome stores.")
+@click.command()
 @click.argument("config_and_overrides", nargs=-1, metavar="[CONFIG.yaml] [key.path=value ...]")
 @click.option(
     "--store", "stores", multiple=True, metavar="S[:WEIGHT]", help="Genome store to train on; may be repeated."

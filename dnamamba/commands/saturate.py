@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from dnamamba.device import Device
 
 
-@click.command(short_help="Score every substitution of a region: a picture or a table.")
+@click.command()
 @click.argument("model", type=click.Path())
 @click.argument("region")
 @click.option("--reference", required=True, metavar="G", help="The genome: a store, a FASTA or a 2bit file.")

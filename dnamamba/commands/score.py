@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from dnamamba.scoring.outputs import OutputFormat
 
 
-@click.command(short_help="Score variants: VCF in, annotated VCF or a table out.")
+@click.command()
 @click.argument("model", type=click.Path())
 @click.argument("variants", type=click.Path(allow_dash=True))
 @click.option("--reference", required=True, metavar="G", help="The genome: a store, a FASTA or a 2bit file.")

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 
-@click.command(short_help="The synthetic tasks: selective copying, induction heads.")
+@click.command()
 @click.argument("name", type=click.Choice(["selective-copying", "induction-heads"]))
 @click.option(
     "--mixer", "mixers", multiple=True, type=click.Choice(["mamba", "s4d"]),

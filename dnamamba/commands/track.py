@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from dnamamba.scoring.base_track import Strands, What
 
 
-@click.command(short_help="A value for every base as bigWig or bedGraph: likelihood, entropy or surprise.")
+@click.command()
 @click.argument("model", type=click.Path())
 @click.option("--reference", required=True, metavar="G", help="The genome: a store, a FASTA or a 2bit file.")
 @click.option("--assembly", metavar="NAME", help="Which assembly of a store; needed when it holds several.")

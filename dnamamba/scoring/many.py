@@ -11,9 +11,9 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache, partial
-from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from dnamamba.in_lists import in_lists
 from dnamamba.pipelines.cluster import Cluster, connect
 from dnamamba.pipelines.variants import Variant
 from dnamamba.scoring.plan import ScorerPlan
@@ -59,21 +59,15 @@ class ManyScorer:
 
     def score_many(self, variants: Iterable[Variant]) -> Iterator["VariantScore"]:
         """Scores of variants, any number, lazily and in order."""
-        tasks = (partial(score_window, self._plan, some) for some in _windows(variants, self.window))
+        tasks = (partial(score_window, self._plan, some) for some in in_lists(variants, self.window))
         for scores in self._cluster.in_order(tasks, self._ahead):
             yield from scores
 
     def score_haplotypes(self, haplotypes: Iterable[Sequence[Variant]]) -> Iterator["HaplotypeScore"]:
         """Scores of haplotypes, any number, lazily and in order."""
-        tasks = (partial(score_haplotype_window, self._plan, some) for some in _windows(haplotypes, self.window))
+        tasks = (partial(score_haplotype_window, self._plan, some) for some in in_lists(haplotypes, self.window))
         for scores in self._cluster.in_order(tasks, self._ahead):
             yield from scores
-
-
-def _windows(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    iterator = iter(items)
-    while window := list(islice(iterator, size)):
-        yield window
 
 
 @contextmanager

@@ -11,10 +11,10 @@ haplotype, are left out of its blocks and counted.
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import NamedTuple, Protocol
 
 from dnamamba.errors import InputError
+from dnamamba.in_lists import in_lists
 from dnamamba.pipelines.variant_files import VariantFile, VariantRecord
 from dnamamba.pipelines.variants import Variant, check_apart, strand_edit
 from dnamamba.scoring.types import HaplotypeScore, VariantScore
@@ -176,8 +176,7 @@ class Blocks:
 
 def score_blocks(scorer: Scorer, blocks: Iterable[Block]) -> Iterator[tuple[Cell, ...]]:
     """Rows of `COLUMNS`, in the order of the blocks; a block that several samples carry is scored once, mostly."""
-    iterator = iter(blocks)
-    while some := list(islice(iterator, _BLOCKS_AT_ONCE)):
+    for some in in_lists(blocks, _BLOCKS_AT_ONCE):
         joint = {_key(block): [_variant(v) for v in block.variants] for block in some if len(block.variants) > 1}
         scores = dict(zip(joint, scorer.score_haplotypes(joint.values()), strict=True))
         for block in some:

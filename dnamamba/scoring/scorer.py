@@ -3,7 +3,6 @@
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from dnamamba.config import parse_size
 from dnamamba.device import Device, Precision, autocast_dtype, choose_device
 from dnamamba.errors import InputError, UsageError
+from dnamamba.in_lists import in_lists
 from dnamamba.model import MambaLM
 from dnamamba.model_directory import load, weights_digest
 from dnamamba.pipelines.reference import Reference, open_reference
@@ -159,7 +159,7 @@ class VariantScorer:
 
     def score_many(self, variants: Iterable[Variant]) -> Iterator[VariantScore]:
         """Score variants, any number, lazily; the scores come in the order of the variants."""
-        for window in _windows(variants, self.window):
+        for window in in_lists(variants, self.window):
             jobs = [self.prepare([variant]) for variant in window]
             self._run([job for job in jobs if isinstance(job, _Job)])
             for variant, job in zip(window, jobs, strict=True):
@@ -182,7 +182,7 @@ class VariantScorer:
 
     def score_haplotypes(self, haplotypes: Iterable[Sequence[Variant]]) -> Iterator[HaplotypeScore]:
         """Score haplotypes, any number, lazily and in order; errors as `score_haplotype`."""
-        for window in _windows(haplotypes, self.window):
+        for window in in_lists(haplotypes, self.window):
             jobs = [self.prepare(haplotype) for haplotype in window]
             self._run([job for job in jobs if isinstance(job, _Job)])
             for haplotype, job in zip(window, jobs, strict=True):
@@ -278,12 +278,6 @@ class VariantScorer:
                     )
                     for i, part in zip(rows, parts, strict=True):
                         here[i].parts.append(part)
-
-
-def _windows(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    iterator = iter(items)
-    while window := list(islice(iterator, size)):
-        yield window
 
 
 def _numbers(job: "_Job | str") -> dict[str, Any]:

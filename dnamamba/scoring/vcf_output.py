@@ -143,10 +143,6 @@ class VcfWriter:
         self._furthest = max(self._furthest, record.pos + len(record.ref))
         self._to.write(annotate(record, scores) + self._line_end)
 
-    def flush(self) -> None:
-        """Hand on to the reader of standard output what was written so far."""
-        self._file.flush()
-
     def __enter__(self) -> Self:
         return self
 

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dnamamba.device import send_to_device
 from dnamamba.errors import InputError
 from dnamamba.model import ModelConfig
 from dnamamba.pipelines.alphabet import Alphabet
@@ -78,12 +79,7 @@ def pad(pieces: Sequence[Piece], start: int, device: torch.device) -> tuple[Tens
     rows: NDArray[np.uint8] = np.full((len(pieces), lengths.max() + 1), start, np.uint8)
     for row, piece in zip(rows, pieces, strict=True):
         row[1 : len(piece.tokens) + 1] = piece.tokens
-    return send(torch.from_numpy(rows), device), send(torch.from_numpy(lengths), device)
-
-
-def send(values: Tensor, device: torch.device) -> Tensor:
-    """A CPU tensor to the device, without waiting for what is queued there."""
-    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values
+    return send_to_device(torch.from_numpy(rows), device), send_to_device(torch.from_numpy(lengths), device)
 
 
 def other_strand(tokens: Tensor, lengths: Tensor, alphabet: Alphabet) -> Tensor:
@@ -93,7 +89,7 @@ def other_strand(tokens: Tensor, lengths: Tensor, alphabet: Alphabet) -> Tensor:
         tokens: as `pad` gives them, [B, L + 1].
         lengths: bases of each row, [B].
     """
-    complement = send(torch.from_numpy(alphabet.complement.copy()), tokens.device)
+    complement = send_to_device(torch.from_numpy(alphabet.complement.copy()), tokens.device)
     position = torch.arange(1, tokens.shape[1], device=tokens.device)
     source = (lengths[:, None] + 1 - position).clamp_min(1)  # position p takes base length + 1 - p
     bases = complement[tokens.gather(1, source).long()]
@@ -103,7 +99,7 @@ def other_strand(tokens: Tensor, lengths: Tensor, alphabet: Alphabet) -> Tensor:
 def stream_tokens(chunk: Tokens, start: int | None, device: torch.device) -> Tensor:
     """A chunk of a stream as one row, uint8 [1, L]; behind the token `start` where the stream begins."""
     begin = np.array([] if start is None else [start], np.uint8)
-    return send(torch.from_numpy(np.concatenate([begin, chunk]))[None], device)
+    return send_to_device(torch.from_numpy(np.concatenate([begin, chunk]))[None], device)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from dnamamba.commands.genome.split import split
 from dnamamba.commands.genome.verify import verify
 
 
-@click.group(short_help="Ingest, simulate, inspect, verify and export genomes.")
+@click.group()
 def genome() -> None:
     """Genomes: from FASTA or 2bit into a Zarr store, and back."""
 

@@ -7,7 +7,7 @@ from dnamamba.commands.sweep.context import context
 from dnamamba.commands.sweep.size import size
 
 
-@click.group(short_help="What context, size and selection buy: tables, figures, one report.")
+@click.group()
 def sweep() -> None:
     """Sweeps over context, size and parts of the model, each with one HTML report and a CSV beside it."""
 
