@@ -14,6 +14,7 @@ from dnamamba.files import write_whole
 from dnamamba.pipelines.leaks import Overlap, find_leaks
 from dnamamba.pipelines.split_presets import preset_split
 from dnamamba.pipelines.splits import PARTS, AssemblyLike, SplitConfig, SplitRegion, Splits, plan_splits
+from dnamamba.pipelines.text_table import aligned
 
 LEAKS_SHOWN = 20
 
@@ -49,12 +50,12 @@ class SplitReport:
                 (name, part, f"{one['bases']:,}", f"{one['share']:.1%}", f"{one['contigs']:,}")
                 for part, one in parts.items()
             ]
-        lines = [*self.moved, *_aligned(rows, left=2)]
+        lines = [*self.moved, *aligned(rows, left=(0, 1))]
         if self.leaks is not None:
             lines += ["", "share of a held-out region's 31-mers that the training part has too:"]
             found: list[tuple[str, ...]] = [("part", "assembly", "contig", "bases", "31-mers", "shared")]
             found += [_leak_row(row) for row in self.leaks[:LEAKS_SHOWN]]
-            lines += _aligned(found, left=3)
+            lines += aligned(found, left=(0, 1, 2))
             if len(self.leaks) > LEAKS_SHOWN:
                 lines.append(f"and {len(self.leaks) - LEAKS_SHOWN:,} more regions that share less")
         return "\n".join(lines)
@@ -148,15 +149,3 @@ def _leak_row(row: Overlap) -> tuple[str, ...]:
     where = row.region
     bases = f"{where.start + 1:,}-{where.end:,}"
     return row.part, where.assembly, where.contig, bases, f"{row.kmers:,}", f"{row.shared:.1%}"
-
-
-def _aligned(rows: Sequence[tuple[str, ...]], left: int) -> list[str]:
-    """Columns under each other: the first `left` to the left, numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if i < left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]

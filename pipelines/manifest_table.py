@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from dnamamba.pipelines.manifest import UNKNOWN, Manifest
+from dnamamba.pipelines.text_table import aligned
 
 
 def manifest_document(manifest: Manifest) -> dict[str, Any]:
@@ -29,7 +30,7 @@ def manifests_table(manifests: Sequence[Manifest]) -> str:
         )
         for one in manifests
     ]
-    return _table(header, rows, right=(4, 5, 6, 8))
+    return "\n".join(aligned([header, *rows], left=(0, 1, 2, 3, 7)))
 
 
 def contigs_table(manifest: Manifest) -> str:
@@ -48,19 +49,8 @@ def contigs_table(manifest: Manifest) -> str:
         lines += [f"    {url}" for url in file.urls]
     header = ("contig", "bases", "kind", "homolog", "aliases")
     rows = [(c.name, f"{c.length:,}", c.kind, c.homolog or "-", ", ".join(c.aliases)) for c in manifest.contigs]
-    return "\n".join([*lines, "", _table(header, rows, right=(1,))])
+    return "\n".join([*lines, "", *aligned([header, *rows], left=(0, 2, 3, 4))])
 
 
 def _number(value: int | None) -> str:
     return UNKNOWN if value is None else f"{value:,}"
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int]) -> str:
-    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if i in right else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in (header, *rows)
-    )

@@ -7,6 +7,7 @@ from dnamamba.bench.figure import length_of
 from dnamamba.bench.results import Result
 from dnamamba.config import format_size
 from dnamamba.html_report import Picture, Section, Table, Text, write_report
+from dnamamba.pipelines.text_table import aligned
 
 Grid = tuple[list[str], list[list[str]]]
 """Header and rows."""
@@ -63,12 +64,7 @@ def decoding_table(results: Sequence[Result]) -> Grid:
 def as_text(grid: Grid) -> str:
     """Columns side by side, the first to the left, the rest to the right."""
     header, body = grid
-    widths = [max(len(row[i]) for row in (header, *body)) for i in range(len(header))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) if i == 0 else cell.rjust(width)
-                  for i, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip()
-        for row in (header, *body)
-    )  # fmt: skip
+    return "\n".join(aligned([header, *body]))
 
 
 SCAN_WORDS = {

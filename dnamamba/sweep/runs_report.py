@@ -11,6 +11,7 @@ import yaml
 from dnamamba.config import format_size, to_dict
 from dnamamba.files import write_whole
 from dnamamba.html_report import Picture, Section, Table, Text, write_report
+from dnamamba.pipelines.text_table import aligned
 from dnamamba.sweep.bits import digits, with_interval
 from dnamamba.sweep.plan import Plan
 from dnamamba.sweep.results import RunResult
@@ -98,8 +99,7 @@ def leave_report(
 def text_table(results: Sequence[RunResult]) -> str:
     """All runs as text for the terminal."""
     rows = [(*_HEADER, *_SPEED[:3]), *((*_row(one), *_speed(one)[:3]) for one in results)]
-    widths = [max(len(str(row[i])) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join("  ".join(str(cell).rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(aligned(rows, left=()))
 
 
 def _row(one: RunResult) -> tuple[str, ...]:

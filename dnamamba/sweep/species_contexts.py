@@ -14,6 +14,7 @@ from dnamamba.files import write_whole
 from dnamamba.html_report import Picture, Section, Table, Text, write_report
 from dnamamba.model_directory import read_record
 from dnamamba.pictures import pyplot, save_picture
+from dnamamba.pipelines.text_table import aligned
 from dnamamba.say import say
 from dnamamba.species.finetune_config import FinetuneConfig, Stage, read_config
 from dnamamba.sweep.context_report import typed_command
@@ -111,8 +112,7 @@ def carry_out_species(plan: SpeciesPlan, out: Path, jobs: int | None, echo: Call
         raise InputError(f"no run of the sweep is done: {'; '.join(f'{n}: {e}' for n, e in failed.items())}")
     _leave(plan, done, failed, out)
     header, rows = _table(done)
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in [header, *rows]]
+    lines = aligned([header, *rows], left=())
     echo("\n".join([*lines, "", f"{out / REPORT}, {out / TABLE}"]))
     if failed:
         each = "; ".join(f"{name}: {error}" for name, error in failed.items())

@@ -8,6 +8,7 @@ from typing import Any
 from dnamamba.config import format_size
 from dnamamba.html_report import Picture, Section, Table, Text, write_report
 from dnamamba.pictures import pyplot, save_picture
+from dnamamba.pipelines.text_table import aligned
 from dnamamba.tasks.extrapolation import Measured
 from dnamamba.tasks.task import Task, TaskSettings
 from dnamamba.tasks.training import Look
@@ -77,15 +78,8 @@ def test_rows(outcomes: Sequence[Outcome]) -> tuple[list[str], list[list[str]]]:
     return ["length", *(outcome.name for outcome in outcomes), "samples"], rows
 
 
-def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns of text: the first to the left, the others to the right."""
-    widths = [max(len(line[i]) for line in (header, *rows)) for i in range(len(header))]
-
-    def aligned(line: Sequence[str]) -> str:
-        first, *others = zip(line, widths, strict=True)
-        return "  ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]).rstrip()
-
-    return "\n".join(map(aligned, (header, *rows)))
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(aligned([header, *rows]))
 
 
 def terminal_text(task: Task, settings: TaskSettings, outcomes: Sequence[Outcome]) -> str:
@@ -98,10 +92,10 @@ def terminal_text(task: Task, settings: TaskSettings, outcomes: Sequence[Outcome
             f"A model stops when it is solved: {_solved(settings)}",
             f"Tested is the model of the best look: {_best(settings)}",
             "",
-            text_table(*training_rows(outcomes)),
+            _table(*training_rows(outcomes)),
             "",
             "Accuracy on fresh samples (95% interval)",
-            text_table(*test_rows(outcomes)),
+            _table(*test_rows(outcomes)),
             "",
             "Published (arXiv 2312.00752): " + "; ".join(f"{name} {value}" for name, value in task.published.items()),
         ]
