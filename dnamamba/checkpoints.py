@@ -125,6 +125,18 @@ def latest_checkpoint(folder: Path, say: Callable[[str], None]) -> Checkpoint:
     raise InputError(f"{folder}: no whole checkpoint to resume from; start the run anew in another folder")
 
 
+def checkpoint_to_resume(folder: Path, say: Callable[[str], None]) -> Checkpoint | None:
+    """As latest_checkpoint; None, and said, where a run was stopped before it wrote any.
+
+    Raises:
+        InputError: all that are there are damaged.
+    """
+    if not folder.exists():
+        say("no checkpoint was written before the run stopped: it starts at step 0")
+        return None
+    return latest_checkpoint(folder, say)
+
+
 def checkpoint_of_step(folder: Path, step: int) -> Checkpoint:
     """The checkpoint written after optimiser step `step`.
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import yaml
 
-from dnamamba.checkpoints import Checkpoint, latest_checkpoint
+from dnamamba.checkpoints import Checkpoint, checkpoint_to_resume
 from dnamamba.config import format_size, from_dict, read_json, read_yaml, to_dict
 from dnamamba.corpus import Corpus, open_corpus
 from dnamamba.curriculum_run import PLAN_FILE, resume_command, train
 from dnamamba.device import choose_device
-from dnamamba.errors import InputError, UsageError
+from dnamamba.errors import InputError
 from dnamamba.evaluate import table
 from dnamamba.files import write_whole
 from dnamamba.held_out import served_contexts
@@ -27,11 +27,12 @@ from dnamamba.parallel.processes import Processes
 from dnamamba.pipelines.alphabet import ALPHABETS
 from dnamamba.pipelines.splits import Splits
 from dnamamba.pretrain_config import PretrainConfig, read_config
-from dnamamba.run_folder import held, is_held, new_run_folder
+from dnamamba.run_folder import config_of_run, held, is_held, new_run_folder
 from dnamamba.say import say
+from dnamamba.simulated import GENOMES, simulate_genomes
 from dnamamba.trained_with import check_unchanged
 
-CONFIG_FILE, SPLITS_FILE, GENOMES = "pretrain.yaml", "splits.json", "genomes.zarr"
+CONFIG_FILE, SPLITS_FILE = "pretrain.yaml", "splits.json"
 
 
 @errors_by_name()
@@ -45,11 +46,7 @@ def pretrain_command(
 ) -> str:
     """`dnamamba pretrain`: run and return the text it prints."""
     if resume:
-        if out is None:
-            raise UsageError("--resume: say which run with --out RUN")
-        if not (out / CONFIG_FILE).exists():
-            raise InputError(f"{out}: holds no {CONFIG_FILE}, so there is no run to resume")
-        config = from_dict(PretrainConfig, read_yaml(out / CONFIG_FILE))
+        config, out = config_of_run(PretrainConfig, out, CONFIG_FILE)
     else:
         config = read_config(path, overrides, stores, start_from)
     processes = join(config)
@@ -148,7 +145,7 @@ def _prepare(
         begun = True
     if begun:
         at_work.enter_context(held(out / CONFIG_FILE))
-    stores = config.stores or (simulate_genomes(config, out / GENOMES, say),)
+    stores = config.stores or (simulate_genomes(config.simulate, out / GENOMES, say),)
     parted = begun and file.exists()
     corpus = _open(stores, out) if parted else open_corpus(stores, config.split_in_force)
     contexts, notes = served_contexts(corpus, config.contexts, ALPHABETS[config.model.alphabet])
@@ -198,20 +195,6 @@ def _as_text(config: PretrainConfig) -> str:
     return yaml.safe_dump(to_dict(config), sort_keys=False)
 
 
-def simulate_genomes(config: PretrainConfig, path: Path, say: Say) -> str:
-    """Make the store that a configuration without stores is trained on, unless it is there. Returns its path."""
-    from dnamamba.pipelines.simulate.apes import simulate_store
-
-    assert config.simulate is not None
-    if not path.exists():
-        say(f"simulating five great apes of {config.simulate.bases:,} bases into {path}")
-        aside = path.with_name(f".{path.name}.writing")
-        shutil.rmtree(aside, ignore_errors=True)
-        simulate_store(aside, config.simulate)
-        aside.replace(path)  # a kill leaves no store with some of the species
-    return str(path)
-
-
 def _open(stores: Sequence[str], out: Path) -> Corpus:
     """Open the stores with the run's split; a resumed run takes the one it began with."""
     file = out / SPLITS_FILE
@@ -226,10 +209,8 @@ def _title(corpus: Corpus) -> str:
 
 
 def _checkpoint(config: PretrainConfig, out: Path, processes: Processes, say: Say) -> Checkpoint | None:
-    if not (out / "checkpoints").exists():
-        say("no checkpoint was written before the run stopped: it starts at step 0")
-        return None
-    checkpoint = latest_checkpoint(out / "checkpoints", say)
-    processes.from_first(lambda: check_unchanged(config, checkpoint, out / CONFIG_FILE))
-    say(f"going on after step {checkpoint.step:,}")
+    checkpoint = checkpoint_to_resume(out / "checkpoints", say)
+    if checkpoint is not None:
+        processes.from_first(lambda: check_unchanged(config, checkpoint, out / CONFIG_FILE))
+        say(f"going on after step {checkpoint.step:,}")
     return checkpoint

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
-from pathlib import Path
 from typing import Any, Literal
 
 from dnamamba.config import read_config_file
+from dnamamba.configs_of_package import find_config, pretraining_configs
 from dnamamba.curriculum import CurriculumConfig
 from dnamamba.device import Device, Precision
 from dnamamba.errors import InputError, UsageError
@@ -19,7 +19,6 @@ from dnamamba.parallel.launch import Strategy
 from dnamamba.pipelines.simulate.config import SimulateConfig
 from dnamamba.pipelines.splits import SplitConfig
 
-CONFIGS = Path(__file__).parent / "configs"
 _LEAST = {
     "seed": 0, "workers": 0, "keep_checkpoints": 1, "micro_batch_tokens": 1, "devices": 1, "nodes": 1,
     "context_parallel": 1,
@@ -116,11 +115,6 @@ class PretrainConfig:
         return self.evaluation.contexts or tuple(stage.context for stage in self.curriculum.stages)
 
 
-def pretraining_configs() -> list[Path]:
-    """Those of the package's configs that are of pretraining runs: neither bases of others nor of a fine-tuning."""
-    return sorted(path for path in CONFIGS.glob("[!_]*.yaml") if not path.name.startswith("species-"))
-
-
 def read_config(
     path: str | None, overrides: Sequence[str], stores: Sequence[str], start_from: str | None = None
 ) -> PretrainConfig:
@@ -129,13 +123,7 @@ def read_config(
     Raises:
         InputError: no such file, an unknown key, a bad value, or no store and nothing to simulate.
     """
-    file = Path(path or "quick")
-    if not file.exists():
-        named = CONFIGS / f"{file.name.removesuffix('.yaml')}.yaml"
-        if not named.exists():
-            known = ", ".join(one.stem for one in pretraining_configs())
-            raise InputError(f"{file}: no such file, and no config of the package has that name; there are {known}")
-        file = named
+    file = find_config(path or "quick", pretraining_configs())
     config = read_config_file(PretrainConfig, file, overrides)
     if stores:
         config = replace(config, stores=tuple(stores))

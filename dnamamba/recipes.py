@@ -9,9 +9,10 @@ from math import exp, log
 from pathlib import Path
 
 from dnamamba.config import format_size, from_dict, parse_size, read_yaml
+from dnamamba.configs_of_package import CONFIGS
 from dnamamba.curriculum import CurriculumConfig, Doubling
 from dnamamba.errors import InputError
-from dnamamba.pretrain_config import CONFIGS, PretrainConfig, read_config
+from dnamamba.pretrain_config import PretrainConfig, read_config
 
 MARK = "# Wants "
 """How the line begins."""

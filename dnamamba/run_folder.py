@@ -4,8 +4,12 @@ import fcntl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
-from dnamamba.errors import InputError
+from dnamamba.config import from_dict, read_yaml
+from dnamamba.errors import InputError, UsageError
+
+T = TypeVar("T")
 
 
 def new_run_folder(out: Path | None, kind: str, *, left_by_start: Callable[[Path], bool] = lambda path: False) -> Path:
@@ -23,6 +27,24 @@ def new_run_folder(out: Path | None, kind: str, *, left_by_start: Callable[[Path
     if out.exists() and not all(path.name.startswith(".") or left_by_start(path) for path in out.iterdir()):
         raise InputError(f"{out}: is not empty; --resume goes on with a run, another --out starts a new one")
     return out
+
+
+def config_of_run(cls: type[T], out: Path | None, file: str) -> tuple[T, Path]:
+    """The configuration that a run to be resumed began with, and the run's folder.
+
+    Args:
+        cls: what it is read as.
+        out: the folder; None is an error.
+        file: its name in there.
+
+    Raises:
+        InputError: no folder, or one that holds no such run.
+    """
+    if out is None:
+        raise UsageError("--resume: say which run with --out RUN")
+    if not (out / file).exists():
+        raise InputError(f"{out}: holds no {file}, so there is no run to resume")
+    return from_dict(cls, read_yaml(out / file)), out
 
 
 def _free_folder(kind: str) -> Path:

@@ -13,11 +13,12 @@ from pretrain_runs import digest_of, write_config
 import dnamamba
 from dnamamba.checkpoints import checkpoint_of_step
 from dnamamba.cli import cli
+from dnamamba.configs_of_package import pretraining_configs
 from dnamamba.errors import InputError
 from dnamamba.optimiser import learning_rate
 from dnamamba.pipelines.splits import Splits, plan_splits
 from dnamamba.pretrain import pretrain
-from dnamamba.pretrain_config import pretraining_configs, read_config
+from dnamamba.pretrain_config import read_config
 from dnamamba.report import read_log
 
 

@@ -8,18 +8,19 @@ from pathlib import Path
 import torch
 import yaml
 
-from dnamamba.checkpoints import Checkpoint, latest_checkpoint
-from dnamamba.config import from_dict, read_yaml, to_dict
+from dnamamba.checkpoints import Checkpoint, checkpoint_to_resume
+from dnamamba.config import to_dict
 from dnamamba.device import autocast_dtype, choose_device
-from dnamamba.errors import InputError, UsageError
+from dnamamba.errors import InputError
 from dnamamba.files import write_whole
 from dnamamba.interrupts import stop_told
 from dnamamba.model import MambaLM
 from dnamamba.model_directory import load, read_record
 from dnamamba.pipelines.alphabet import ALPHABETS, Alphabet
 from dnamamba.pipelines.splits import PARTS
-from dnamamba.run_folder import new_run_folder
+from dnamamba.run_folder import config_of_run, new_run_folder
 from dnamamba.say import say
+from dnamamba.simulated import GENOMES, simulate_genomes
 from dnamamba.species.adapters import add_adapters, merge_adapters
 from dnamamba.species.classifier_config import ClassifierConfig
 from dnamamba.species.finetune_config import FinetuneConfig, powers_between, read_config
@@ -51,11 +52,7 @@ def finetune_command(
 ) -> str:
     """`dnamamba finetune species`: run and return the text it prints."""
     if resume:
-        if out is None:
-            raise UsageError("--resume: say which run with --out RUN")
-        if not (out / CONFIG_FILE).exists():
-            raise InputError(f"{out}: holds no {CONFIG_FILE}, so there is no run to resume")
-        config = from_dict(FinetuneConfig, read_yaml(out / CONFIG_FILE))
+        config, out = config_of_run(FinetuneConfig, out, CONFIG_FILE)
     else:
         config = read_config(path, overrides, model, stores, fasta)
         out = new_run_folder(out, "species")
@@ -191,17 +188,8 @@ def _keep_config(config: FinetuneConfig, out: Path, resume: bool) -> None:
 
 def _simulate(config: FinetuneConfig, out: Path) -> tuple[str, ...]:
     """The store of simulated genomes."""
-    if config.data.simulate is None:
-        return ()
-    from dnamamba.pipelines.simulate.apes import simulate_store
-
-    path = out / "genomes.zarr"
-    if not path.exists():
-        say(f"simulating five great apes of {config.data.simulate.bases:,} bases into {path}")
-        aside = path.with_name(f".{path.name}.writing")
-        simulate_store(aside, config.data.simulate, overwrite=True)
-        aside.replace(path)  # a kill leaves no store with some of the species
-    return (str(path),)
+    simulate = config.data.simulate
+    return () if simulate is None else (simulate_genomes(simulate, out / GENOMES, say),)
 
 
 def _same_parts(parts: Parts, out: Path, resume: bool) -> None:
@@ -213,11 +201,9 @@ def _same_parts(parts: Parts, out: Path, resume: bool) -> None:
 
 
 def _checkpoint(out: Path) -> Checkpoint | None:
-    if not (out / "checkpoints").exists():
-        say("no checkpoint was written before the run stopped: it starts at step 0")
-        return None
-    checkpoint = latest_checkpoint(out / "checkpoints", say)
-    say(f"going on after step {checkpoint.step:,}")
+    checkpoint = checkpoint_to_resume(out / "checkpoints", say)
+    if checkpoint is not None:
+        say(f"going on after step {checkpoint.step:,}")
     return checkpoint
 
 

@@ -3,16 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
-from pathlib import Path
 from typing import Literal
 
 from dnamamba.config import read_config_file
+from dnamamba.configs_of_package import find_config, species_configs
 from dnamamba.device import Device, Precision
 from dnamamba.errors import InputError, UsageError
 from dnamamba.optimiser import OptimiserConfig
 from dnamamba.pipelines.simulate.config import SimulateConfig
 from dnamamba.pipelines.splits import SplitConfig
-from dnamamba.pretrain_config import CONFIGS
 from dnamamba.species.classifier_config import Pool
 
 Excluded = Literal["Y", "mitochondrion", "unplaced", "alt"]
@@ -277,13 +276,7 @@ def read_config(
     Raises:
         InputError: no such file, an unknown key, a bad value, no model, or nothing to train on.
     """
-    file = Path(path or "species-quick")
-    if not file.exists():
-        named = CONFIGS / f"{file.name.removesuffix('.yaml')}.yaml"
-        if not named.exists():
-            known = ", ".join(sorted(one.stem for one in CONFIGS.glob("species-*.yaml")))
-            raise InputError(f"{file}: no such file, and no config of the package has that name; there are {known}")
-        file = named
+    file = find_config(path or "species-quick", species_configs())
     config = read_config_file(FinetuneConfig, file, overrides)
     if model:
         config = replace(config, model=model)

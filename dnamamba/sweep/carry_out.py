@@ -7,8 +7,9 @@ from pathlib import Path
 
 from dnamamba.errors import InputError
 from dnamamba.say import say
+from dnamamba.simulated import GENOMES
 from dnamamba.sweep.context_report import typed_command
-from dnamamba.sweep.plan import GENOMES, PLAN, Plan, as_figures, settle
+from dnamamba.sweep.plan import PLAN, Plan, as_figures, settle
 from dnamamba.sweep.results import RunResult, read_results
 from dnamamba.sweep.runner import find_slots, run_all
 from dnamamba.sweep.runs_report import REPORT, TABLE, Findings, leave_report, text_table

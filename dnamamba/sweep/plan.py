@@ -17,13 +17,12 @@ from dnamamba.model import MambaLM, ModelConfig
 from dnamamba.model.mixers import UNDECAYED
 from dnamamba.model.parameters import count_parameters, match_parameters
 from dnamamba.outcome import Say
-from dnamamba.pretrain import simulate_genomes
 from dnamamba.pretrain_config import PretrainConfig, read_config
+from dnamamba.simulated import GENOMES, simulate_genomes
 from dnamamba.sweep.kept import claim_folder
 
 PLAN = "sweep.json"
 RUNS = "runs"
-GENOMES = "genomes.zarr"
 """The simulated genomes of a sweep without stores."""
 
 
@@ -142,7 +141,7 @@ def settle(plan: Plan, out: Path, say: Say) -> Plan:
     if claim_folder(out, PLAN, to_dict(plan)):
         say(f"{out}: going on with the sweep that is there")
     if not (out / GENOMES).exists() and first.stores != plan.runs[next(iter(plan.runs))].stores:
-        simulate_genomes(first, out / GENOMES, say)
+        simulate_genomes(first.simulate, out / GENOMES, say)
     return plan
 
 

@@ -14,10 +14,11 @@ from bench_data_wait import train
 from bench_loader import contig
 
 from dnamamba.config import format_size
+from dnamamba.configs_of_package import CONFIGS
 from dnamamba.corpus import open_corpus
 from dnamamba.pipelines.ingest import ingest_arrays
 from dnamamba.pipelines.splits import SplitConfig
-from dnamamba.pretrain_config import CONFIGS, read_config
+from dnamamba.pretrain_config import read_config
 from dnamamba.recipes import recipes
 
 FILE = CONFIGS / "_measured.yaml"
