@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shlex
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,7 +31,7 @@ from dnamamba.pipelines.alphabet import ALPHABETS
 from dnamamba.pretrain_config import PretrainConfig
 from dnamamba.progress import TrainingProgress
 from dnamamba.saver import Saver
-from dnamamba.trained_with import CURVE, RECORD, check_curve, curve_of, trained_with
+from dnamamba.trained_with import CURVE, PARTS, RECORD, check_curve, curve_of, trained_with
 from dnamamba.training import Pretraining
 from dnamamba.validation import Validation, validation_steps
 
@@ -75,12 +76,12 @@ def train(
     def keep(at: Pretraining) -> None:
         for logger in at.loggers:
             logger.save()  # a kill later loses no row that the checkpoint covers
-        # The genomes are checked against the run's splits.json.
         state = {
             "memory_plan": plan_to_json(plan),
             "data_ranks": processes.data_size,
             RECORD: trained_with(config),
             CURVE: curve_of(config),
+            PARTS: corpus.splits.digest,
         }
         tensors = at.checkpoint_tensors()
         if not processes.is_first:
@@ -145,7 +146,7 @@ def _first_model(config: PretrainConfig, checkpoint: Checkpoint | None, say: Say
 
 def resume_command(out: Path) -> str:
     """What goes on with a run that was stopped, for messages."""
-    return f"dnamamba pretrain --resume --out {out}"
+    return f"dnamamba pretrain --resume --out {shlex.quote(str(out))}"
 
 
 def _choose_weights(config: PretrainConfig, out: Path, module: Pretraining, best: Best, say: Say) -> None:
@@ -182,7 +183,7 @@ def _plan(
     per_step = config.curriculum.tokens_per_step // processes.data_size
     windows = {stage.context: per_step // stage.context for stage in config.curriculum.stages}
     if file.exists():  # the run was killed before its first checkpoint; other memory may be free by now
-        plan = plan_from_json(read_json(file))
+        plan = plan_from_json(read_json(file), str(file))
         if set(windows) <= set(plan):  # else its contexts were changed meanwhile
             return plan
 

@@ -210,8 +210,9 @@ def evaluate_command(
     for context in contexts:
         losses = target_losses(model, corpus, blocks, context, autocast=autocast_dtype("auto", device))
         rows[context] = {"all": summarise(losses)}
+        counted = ~np.isnan(losses)
         for name, chosen in (("soft-masked", masked), ("unique", ~masked)):
-            if 0.001 < chosen.mean() < 0.999:
+            if counted.any() and 0.001 < chosen[counted].mean() < 0.999:
                 rows[context][name] = summarise(np.where(chosen, losses, math.nan))
         if markov is not None:
             rows[context][f"Markov order {markov.order}"] = summarise(markov.losses(corpus, blocks, context))
@@ -236,6 +237,10 @@ def open_held_out(stores: Sequence[str], extra: Mapping[str, Any], part: str, pa
     opened = [open_store(store) for store in stores]
     genomes = [(str(store), [one[name] for name in one.assemblies]) for store, one in zip(stores, opened, strict=True)]
     assemblies = [assembly for _, members in genomes for assembly in members]
+    names = [assembly.name for assembly in assemblies]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"assembly {twice!r} is there twice; its bases would count twice")
     if part == "all":
         regions = [SplitRegion(a.name, contig, 0, size) for a in assemblies for contig, size in a.sizes.items()]
         parts: dict[str, Sequence[SplitRegion]] = {"test": regions}
@@ -251,7 +256,7 @@ def open_held_out(stores: Sequence[str], extra: Mapping[str, Any], part: str, pa
                 )
     else:
         raise InputError(f"{path}: its config.json holds no split; --split all takes every base of the stores")
-    names = {assembly.name for assembly in assemblies}  # a model may be asked about one of its stores only
+    # A model may be asked about one of its stores only.
     kept: dict[str, tuple[SplitRegion, ...]] = {}
     for one in PARTS:
         kept[one] = tuple(region for region in parts.get(one, ()) if region.assembly in names)

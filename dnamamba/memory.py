@@ -60,9 +60,19 @@ def plan_to_json(plan: MemoryPlan) -> dict[str, list[int]]:
     return {str(context): [portion.rows, portion.slice_length] for context, portion in plan.items()}
 
 
-def plan_from_json(data: Mapping[str, Any]) -> MemoryPlan:
-    """The plan that `plan_to_json` wrote."""
-    return {int(context): Portion(int(rows), int(length)) for context, (rows, length) in data.items()}
+def plan_from_json(data: Mapping[str, Any], where: str = "memory plan") -> MemoryPlan:
+    """The plan that `plan_to_json` wrote.
+
+    Raises:
+        InputError: it is something else.
+    """
+    try:
+        plan = {int(context): Portion(int(rows), int(length)) for context, (rows, length) in data.items()}
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{where}: no memory plan ({error}); delete the file, and it is made anew") from None
+    if any(min(context, one.rows, one.slice_length) < 1 for context, one in plan.items()):
+        raise InputError(f"{where}: no memory plan: want numbers above 0; delete the file, and it is made anew")
+    return plan
 
 
 def plan_memory(

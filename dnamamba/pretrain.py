@@ -30,7 +30,7 @@ from dnamamba.pretrain_config import PretrainConfig, read_config
 from dnamamba.run_folder import config_of_run, held, is_held, new_run_folder
 from dnamamba.say import say
 from dnamamba.simulated import GENOMES, simulate_genomes
-from dnamamba.trained_with import check_unchanged
+from dnamamba.trained_with import check_parts, check_unchanged
 
 CONFIG_FILE, SPLITS_FILE = "pretrain.yaml", "splits.json"
 
@@ -119,7 +119,7 @@ def pretrain(
         corpus = _open(stores, out)
         title = _title(corpus)
         say(f"{title}: " + ", ".join(f"{part} {corpus.splits.bases(part):,} bases" for part in corpus.splits.parts))
-        checkpoint = _checkpoint(config, out, processes, say) if resume else None
+        checkpoint = _checkpoint(config, corpus.splits, out, processes, say) if resume else None
         module = train(config, corpus, out, processes, checkpoint, say)
         processes.close()
         if not processes.is_first:
@@ -208,9 +208,10 @@ def _title(corpus: Corpus) -> str:
     return f"{'simulated genomes' if simulated else 'genomes'} {names}{more}"
 
 
-def _checkpoint(config: PretrainConfig, out: Path, processes: Processes, say: Say) -> Checkpoint | None:
+def _checkpoint(config: PretrainConfig, splits: Splits, out: Path, processes: Processes, say: Say) -> Checkpoint | None:
     checkpoint = checkpoint_to_resume(out / "checkpoints", say)
     if checkpoint is not None:
         processes.from_first(lambda: check_unchanged(config, checkpoint, out / CONFIG_FILE))
+        check_parts(splits, checkpoint, out / SPLITS_FILE)
         say(f"going on after step {checkpoint.step:,}")
     return checkpoint

@@ -78,7 +78,9 @@ class RunConfig:
                 raise InputError(f"run.{key}: want {least} or more, got {value}")
         if not isinstance(self.memory, str) and not 0 < self.memory < inf:
             raise InputError(f"run.memory: want fast, auto, lean or GB above 0, got {self.memory}")
-        if self.checkpoint_minutes <= 0:
+        if self.seed >= 2**64:
+            raise InputError(f"run.seed: want less than 2^64, got {self.seed}")
+        if not 0 < self.checkpoint_minutes < inf:
             raise InputError(f"run.checkpoint_minutes: want above 0, got {self.checkpoint_minutes}")
 
 

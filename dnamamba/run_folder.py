@@ -2,7 +2,7 @@
 
 import fcntl
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -56,10 +56,18 @@ def _free_folder(kind: str) -> Path:
 
 @contextmanager
 def held(file: Path) -> Iterator[None]:
-    """Within, `is_held` says to other processes that a run is at work on the file. A kill lets go of it."""
+    """Within, the run of this configuration is this process's alone, and `is_held` says so to others. A kill lets go.
+
+    Raises:
+        InputError: another process has it.
+    """
     with open(file, "rb") as opened:
-        with suppress(OSError):  # a file system without locks: there `is_held` is always true
-            fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{file.parent}: another process is at work on this run; wait, or stop it") from None
+        except OSError:  # a file system without locks, or one that gives them to writers only: `is_held` is always true
+            pass
         yield
 
 

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dnamamba.errors import InputError
 from dnamamba.outcome import Say
 
 if TYPE_CHECKING:
@@ -14,10 +15,15 @@ GENOMES = "genomes.zarr"
 
 
 def simulate_genomes(simulate: "SimulateConfig | None", path: Path, say: Say) -> str:
-    """Make the store of a configuration without stores, unless it is there. Returns its path."""
+    """Make the store of a configuration without stores, unless it is there. Returns its path.
+
+    Raises:
+        InputError: there is nothing to simulate, or the store cannot be written.
+    """
     from dnamamba.pipelines.simulate.apes import simulate_store  # zarr takes 0.3 s to import
 
-    assert simulate is not None
+    if simulate is None:
+        raise InputError(f"{path.parent}: its configuration names no store, and nothing to simulate either")
     if not path.exists():
         say(f"simulating five great apes of {simulate.bases:,} bases into {path}")
         aside = path.with_name(f".{path.name}.writing")

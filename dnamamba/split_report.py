@@ -142,6 +142,9 @@ def _bed(assembly: str, splits: Splits) -> str:
     rows: list[tuple[SplitRegion, str]] = [
         (region, part) for part in PARTS for region in splits.parts[part] if region.assembly == assembly
     ]
+    odd = next((one.contig for one, _ in rows if one.contig.startswith("#")), None)
+    if odd is not None:
+        raise InputError(f"contig {odd!r} of {assembly}: a BED line that begins with # is a comment; write NAME.yaml")
     return "".join(f"{one.contig}\t{one.start}\t{one.end}\t{part}\n" for one, part in rows)
 
 

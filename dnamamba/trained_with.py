@@ -12,12 +12,15 @@ from dnamamba.corpus import parse_store
 from dnamamba.differences import first_difference
 from dnamamba.errors import InputError
 from dnamamba.model import MambaLM, ModelConfig
+from dnamamba.pipelines.splits import Splits
 from dnamamba.pretrain_config import PretrainConfig
 
 RECORD = "trained_with"
 """Its key in a checkpoint's state."""
 CURVE = "curve"
 """The key there of what the validation curve is measured on."""
+PARTS = "parts"
+"""The key there of the digest of the split that was trained on."""
 _OF_RUN = ("seed", "precision", "carry_state", "reverse_complement")
 """Keys of `run` that change what is learned; device, memory, workers and the like may be others after a stop."""
 _LONGEST = 80
@@ -25,12 +28,14 @@ _LONGEST = 80
 
 
 def trained_with(config: PretrainConfig) -> dict[str, Any]:
-    """The parts of a configuration that the weights depend on, plain data; the split is in the run's splits.json."""
+    """The parts of a configuration that the weights depend on, plain data. What the split came to is in the run's
+    splits.json, and its digest in the checkpoint (`PARTS`)."""
     weights = [parse_store(store)[1] for store in config.stores]
     return {
         "model": to_dict(config.model),
         "curriculum": to_dict(config.curriculum),
         "optimiser": to_dict(config.optimiser),
+        "split": None if config.split is None else to_dict(config.split),
         "run": {key: getattr(config.run, key) for key in _OF_RUN},
         # Addresses may change, and simulated genomes may be named as the store that they are.
         "weights of the stores": weights if any(weights) else [],
@@ -59,6 +64,24 @@ def check_unchanged(config: PretrainConfig, checkpoint: Checkpoint, file: Path) 
         _compare(checkpoint.state[RECORD], trained_with(config), f"{file}: ", checkpoint.step, "trained with")
     else:
         _check_shapes(config.model, checkpoint, file)
+
+
+def check_parts(splits: Splits, checkpoint: Checkpoint, file: Path) -> None:
+    """Compare a run's split with the one that a checkpoint was trained with.
+
+    Args:
+        splits: of the run that goes on.
+        checkpoint: what it goes on from; an older one has no record, and passes.
+        file: that the split was read from.
+
+    Raises:
+        InputError: they differ: held-out sequence could be trained on.
+    """
+    if checkpoint.state.get(PARTS, splits.digest) != splits.digest:
+        raise InputError(
+            f"{file}: parts the genomes otherwise than when the checkpoint of step {checkpoint.step:,} was trained; "
+            "put the file back to go on, or start a new run with another --out"
+        )
 
 
 def check_curve(config: PretrainConfig, checkpoint: Checkpoint) -> None:

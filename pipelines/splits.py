@@ -1,6 +1,7 @@
 """Splits: which DNA is trained on, which is held out. The same loci in every species, each base in at most one part."""
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,7 +69,8 @@ class SplitConfig:
     test: tuple[str, ...] = ()
     """contig: as `valid`. Everything that matches neither is trained on."""
     bed: tuple[str, ...] = ()
-    """bed: files with train, valid or test in the fourth column; "assembly=file" where there are several assemblies."""
+    """bed: files with train, valid or test in the fourth column; "assembly=file" where there are several assemblies.
+    Those of one assembly are read together."""
     homologs: dict[str, dict[str, str]] = field(default_factory=dict)
     """assembly -> contig or pattern -> homolog: a name that several genomes share, such as hsa5, hsa17x5 or ENm001.
     Those of genomes made from a manifest are known."""
@@ -100,9 +102,16 @@ class Splits:
         """Bases in a part, of all assemblies or of one."""
         return sum(r.end - r.start for r in self.parts[part] if assembly in (None, r.assembly))
 
+    @property
+    def digest(self) -> str:
+        """Of all that the split says; two with the same one part the same genomes in the same way."""
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
+
     def check(self, assemblies: Iterable[AssemblyLike]) -> None:
-        """Raise InputError when an assembly is not the one that this split was made for."""
+        """Raise InputError when an assembly is not the one that this split was made for, or has less than it says."""
+        sizes = {}
         for assembly in assemblies:
+            sizes[assembly.name] = assembly.sizes
             made_for = self.fingerprints.get(assembly.name)
             if made_for is None:
                 raise InputError(
@@ -111,6 +120,13 @@ class Splits:
             if made_for != assembly.fingerprint:
                 raise InputError(
                     f"assembly {assembly.name!r} has other sequence than when the split was made: split it anew"
+                )
+        for region in (region for regions in self.parts.values() for region in regions if region.assembly in sizes):
+            length = sizes[region.assembly].get(region.contig, 0)
+            if not 0 <= region.start < region.end <= length:
+                raise InputError(
+                    f"the split has bases {region.start:,}-{region.end:,} of {region.assembly} {region.contig}, which "
+                    f"has {length:,}: it is damaged; split the genomes anew"
                 )
 
     def to_json(self) -> dict[str, Any]:
@@ -261,13 +277,13 @@ def _deal_whole(families: Sequence[Family], config: SplitConfig) -> Labelled:
 
 def _by_bed(assemblies: Sequence[AssemblyLike], config: SplitConfig) -> Labelled:
     by_name = {assembly.name: assembly for assembly in assemblies}
-    files: dict[str, Path] = {}
+    files: dict[str, list[Path]] = {}
     for entry in config.bed:
         assembly, equals, path = entry.partition("=")
         if equals and assembly in by_name:
-            files[assembly] = Path(path)
+            files.setdefault(assembly, []).append(Path(path))
         elif len(by_name) == 1:
-            files[next(iter(by_name))] = Path(entry)
+            files.setdefault(next(iter(by_name)), []).append(Path(entry))
         else:
             raise InputError(
                 f"split.bed: {entry!r}: with several assemblies want assembly=file, one of {', '.join(by_name)}"
@@ -277,8 +293,14 @@ def _by_bed(assemblies: Sequence[AssemblyLike], config: SplitConfig) -> Labelled
         raise InputError(f"split.bed: no file for assembly {missing[0]!r}; want {missing[0]}=FILE.bed")
     return [
         (one.part, SplitRegion(assembly, one.contig, one.start, one.end))
-        for assembly, path in files.items()
-        for one in merge_intervals(path, read_split_bed(path, by_name[assembly].sizes, by_name[assembly].resolve))
+        for assembly, paths in files.items()
+        for one in merge_intervals(
+            [
+                interval
+                for path in paths
+                for interval in read_split_bed(path, by_name[assembly].sizes, by_name[assembly].resolve)
+            ]
+        )
     ]
 
 

@@ -1,5 +1,6 @@
 """Evaluation: the loss of every target at every context over the four letters; intervals; classes of bases."""
 
+import json
 import math
 
 import numpy as np
@@ -10,8 +11,19 @@ from random_models import random_model
 
 from dnamamba.corpus import build_corpus
 from dnamamba.errors import InputError
-from dnamamba.evaluate import EvaluationConfig, choose_blocks, compare, soft_masked, summarise, table, target_losses
+from dnamamba.evaluate import (
+    EvaluationConfig,
+    choose_blocks,
+    compare,
+    evaluate_command,
+    soft_masked,
+    summarise,
+    table,
+    target_losses,
+)
+from dnamamba.model_directory import save
 from dnamamba.pipelines.alphabet import DNA
+from dnamamba.pipelines.ingest import ingest
 from dnamamba.pipelines.splits import SplitConfig
 
 
@@ -56,6 +68,20 @@ def test_soft_masked_tells_lower_case(corpus):
     masked = soft_masked(corpus, blocks)
     for row, block in zip(masked, blocks, strict=True):
         np.testing.assert_array_equal(row, [5000 <= at < 5400 for at in range(block.start, block.end)])
+
+
+def test_bases_that_are_n_make_no_class_of_their_own(tmp_path):
+    """A soft-masked genome whose only upper case is its gaps."""
+    letters = np.char.lower(random_dna(20_000).view("S1")).view(np.uint8).copy()
+    letters[::50] = ord("N")
+    (tmp_path / "g.fa").write_bytes(b">c\n" + letters.tobytes() + b"\n")
+    store = tmp_path / "g.zarr"
+    ingest(tmp_path / "g.fa", store, assembly="g")
+    model = save(random_model(d_model=16, n_layers=1), tmp_path / "model")
+    text = evaluate_command(model, [str(store)], "all", "64", "4k", 0, False, True)
+    assert set(json.loads(text)["contexts"]["64"]) == {"all"}
+    with pytest.raises(InputError, match="assembly 'g' is there twice; its bases would count twice"):
+        evaluate_command(model, [str(store), str(store)], "all", "64", "4k", 0, False, True)
 
 
 def test_a_summary_worked_by_hand():

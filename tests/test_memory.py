@@ -104,6 +104,12 @@ def test_a_plan_comes_back_from_a_checkpoint():
     assert plan_from_json(json.loads(json.dumps(plan_to_json(plan)))) == plan
 
 
+@pytest.mark.parametrize("damaged", [{"256": 3}, {"256": [1]}, {"x": [1, 2]}, {"64": [0, 64]}, [1]], ids=str)
+def test_a_damaged_plan_is_said(damaged):
+    with pytest.raises(InputError, match=r"memory_plan\.json: no memory plan.*; delete the file, and it is made anew"):
+        plan_from_json(damaged, "run/memory_plan.json")
+
+
 def test_a_cpu_has_a_table():
     model = random_model()
     plan = plan_memory(model, {2**10: 64, 2**20: 2}, "auto")

@@ -36,6 +36,10 @@ def test_bed_intervals_are_merged(tmp_path):
         ("chr1\t0\t1001\ttrain\n", "line 1: want start < end <= 1,000 .the length of chr1., got 0-1001"),
         ("chr1\t10\t10\ttrain\n", "line 1: want start < end"),
         ("chr1\t0\t300\ttrain\nchr1\t299\t400\ttest\n", "line 2: chr1:299-400 is test but overlaps train of line 1"),
+        (
+            "chr1\t0\t10\ttrain\nchr1\t5\t100\ttrain\nchr1\t50\t60\ttest\n",
+            "line 3: chr1:50-60 is test but overlaps train of line 2",
+        ),
         ("# nothing\n", "holds no intervals"),
         ("chr1\t0\t300\ttest\n", "the train part is empty"),
     ],
@@ -60,14 +64,26 @@ def test_bed_files_of_several_assemblies(tmp_path):
         plan_splits(genomes, SplitConfig(method="bed", bed=files))
 
 
+def test_several_files_of_one_assembly_are_read_together(tmp_path):
+    for name, text in {"train": "chr1\t0\t300\ttrain\n", "test": "chr1\t300\t400\ttest\n"}.items():
+        (tmp_path / f"{name}.bed").write_text(text)
+    files = [str(tmp_path / "train.bed"), f"g={tmp_path / 'test.bed'}"]
+    splits = _bed(tmp_path, "", bed=tuple(files))
+    assert (splits.bases("train"), splits.bases("test")) == (300, 100)
+    (tmp_path / "test.bed").write_text("chr1\t299\t400\ttest\n")
+    with pytest.raises(InputError, match=r"test\.bed, line 1: .* but overlaps train of .*train\.bed, line 1"):
+        _bed(tmp_path, "", bed=tuple(files))
+
+
 def test_no_such_bed(tmp_path):
     with pytest.raises(InputError, match=r"no\.bed: No such file"):
         _bed(tmp_path, "", bed=(str(tmp_path / "no.bed"),))
 
 
 def test_bed_lines_of_contigs_called_like_a_track(tmp_path):
-    splits = _bed(tmp_path, "track name=x\nbrowser position\ntrack1\t0\t5\ttrain\n", [Sizes("g", {"track1": 10})])
-    assert splits.bases("train") == 5
+    text = "\ufefftrack name=x\nbrowser position\ntrack1\t0\t5\ttrain\ntrack\t0\t3\ttrain\nbrowser 1 2 train\n"
+    splits = _bed(tmp_path, text, [Sizes("g", {"track1": 10, "track": 10, "browser": 10})])
+    assert splits.bases("train") == 9
 
 
 def test_hyenadna_and_basenji_lines_are_read_as_they_are(tmp_path):

@@ -176,6 +176,8 @@ def _command(config: Path, *arguments: object) -> BaseException | None:
         ("{store}:0", "run.seed=0", "its weight must be above 0, got 0"),
         ("{store}", "split.test=[d]", "'d'"),
         ("{store}", "evaluation.contexts=[32k]", "32k cannot be evaluated"),
+        ("{store}", "run.seed=18446744073709551616", "run.seed: want less than 2^64, got 18446744073709551616"),
+        ("{store}", "run.checkpoint_minutes=.nan", "run.checkpoint_minutes: want above 0, got nan"),
     ],
 )
 def test_what_cannot_be_read_claims_no_folder(uneven, tmp_path, store, override, message):
@@ -216,6 +218,13 @@ def test_a_start_that_failed_can_be_resumed(uneven, tmp_path):
     assert result.exception is None
     assert "no checkpoint was written before the run stopped: it starts at step 0" in result.stderr
     assert (run / "model.safetensors").exists()
+
+
+def test_a_configuration_that_was_emptied_is_said(tmp_path):
+    (tmp_path / "pretrain.yaml").touch()
+    error = CliRunner().invoke(cli, ["pretrain", "--resume", "--out", str(tmp_path)]).exception
+    assert isinstance(error, InputError)
+    assert "its configuration names no store, and nothing to simulate either" in str(error)
 
 
 def test_a_folder_is_not_free_while_a_run_is_at_work_or_after_rows_or_with_a_config_of_the_user_s_own(uneven, tmp_path):

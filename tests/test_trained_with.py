@@ -1,6 +1,7 @@
 """A run is resumed with what it was trained with, or refused in a line that names the key and both values."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -54,6 +55,7 @@ def _resumed(
         ),
         ("curriculum", {"total_tokens": 16 * 1024}, "curriculum.total_tokens is 16384, the checkpoint of step 8 was"),
         ("optimiser", {"lr": 1e-4}, "optimiser.lr is 0.0001, the checkpoint of step 8 was trained with 0.008"),
+        ("split", {"test": ["chr1"]}, 'split.test[0] is "chr1", the checkpoint of step 8 was trained with "chr3"; put'),
         ("run", {"seed": 1}, "run.seed is 1, the checkpoint of step 8 was trained with 0"),
     ],
 )
@@ -165,6 +167,35 @@ def test_a_finished_training_may_be_measured_at_other_contexts(finished, tmp_pat
     assert error is None
     assert set(json.loads((run / "metrics.json").read_text())["perplexity"]) == {"128"}
     assert (run / "model.safetensors").read_bytes() == (finished / "model.safetensors").read_bytes()
+
+
+def _swap_parts(run: Path) -> None:
+    data = json.loads((run / "splits.json").read_text())
+    data["parts"]["train"], data["parts"]["test"] = data["parts"]["test"], data["parts"]["train"]
+    (run / "splits.json").write_text(json.dumps(data))
+
+
+def _past_the_end(run: Path) -> None:
+    data = json.loads((run / "splits.json").read_text())
+    data["parts"]["train"][0][3] += 1
+    (run / "splits.json").write_text(json.dumps(data))
+
+
+@pytest.mark.parametrize(
+    "prepare, message",
+    [(_swap_parts, "splits.json: parts the genomes otherwise than when the checkpoint of step 8 was trained"),
+     (_past_the_end, "the split has bases .* it is damaged; split the genomes anew")],
+)  # fmt: skip
+def test_another_split_is_refused(finished, tmp_path, prepare, message):
+    _, error = _resumed(finished, tmp_path, "run", prepare=prepare)
+    assert error is not None
+    assert re.search(message, str(error))
+
+
+def test_a_split_that_was_deleted_is_made_again(finished, tmp_path):
+    run, error = _resumed(finished, tmp_path, "run", prepare=lambda run: (run / "splits.json").unlink())
+    assert error is None
+    assert (run / "splits.json").read_text() == (finished / "splits.json").read_text()
 
 
 def test_weights_of_the_stores_count_and_their_addresses_do_not():

@@ -19,7 +19,7 @@ import click
     metavar="N[,N...]",
     help="Window lengths in bases; those of its training by default.",
 )
-@click.option("--targets", default="256k", show_default=True, metavar="N", help="At most this many target bases.")
+@click.option("--targets", default="256k", show_default=True, metavar="N", help="Target bases, about.")
 @click.option("--seed", default=0, show_default=True, help="Which windows are drawn.")
 @click.option(
     "--markov/--no-markov", default=False, help="Fit the Markov baseline on the training part and print it beside."

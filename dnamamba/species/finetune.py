@@ -1,8 +1,10 @@
 """Fine-tuning for species: from a pretrained model and labelled genomes to a calibrated classifier and its report."""
 
 import json
+import shlex
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -18,7 +20,7 @@ from dnamamba.model import MambaLM
 from dnamamba.model_directory import load, read_record
 from dnamamba.pipelines.alphabet import ALPHABETS, Alphabet
 from dnamamba.pipelines.splits import PARTS
-from dnamamba.run_folder import config_of_run, new_run_folder
+from dnamamba.run_folder import config_of_run, held, new_run_folder
 from dnamamba.say import say
 from dnamamba.simulated import GENOMES, simulate_genomes
 from dnamamba.species.adapters import add_adapters, merge_adapters
@@ -56,7 +58,8 @@ def finetune_command(
     else:
         config = read_config(path, overrides, model, stores, fasta)
         out = new_run_folder(out, "species")
-    with stop_told(out / CONFIG_FILE, "before it was done", f"dnamamba finetune species --resume --out {out}"):
+    going_on = f"dnamamba finetune species --resume --out {shlex.quote(str(out))}"
+    with stop_told(out / CONFIG_FILE, "before it was done", going_on):
         outcome = finetune(config, out, resume=resume)
     made = {
         "config.json, model.safetensors": "the classifier, for dnamamba.load_classifier",
@@ -81,8 +84,14 @@ def finetune(config: FinetuneConfig, out: Path, *, resume: bool = False) -> Fine
 
     Raises:
         InputError: a model, genome or split that will not do, a loss that is no number, or a stop by SIGTERM or Ctrl-C
-            (which leaves a checkpoint to resume from).
+            (which leaves a checkpoint to resume from), or a run that another process is at work on.
     """
+    with ExitStack() as at_work:
+        return _finetune(config, out, resume, at_work)
+
+
+def _finetune(config: FinetuneConfig, out: Path, resume: bool, at_work: ExitStack) -> FinetuneOutcome:
+    """`at_work` is held until the run ends."""
     began = time.monotonic()
     device = choose_device(config.run.device)
     autocast = autocast_dtype(config.run.precision, device)
@@ -96,6 +105,7 @@ def finetune(config: FinetuneConfig, out: Path, *, resume: bool = False) -> Fine
     genomes = open_genomes(config.data, stores)
     parts = part_genomes(genomes, config.data, extra.get("splits"))
     _keep_config(config, out, resume)  # not before: a start that fails leaves the folder free
+    at_work.enter_context(held(out / CONFIG_FILE))
     _same_parts(parts, out, resume)
     title = _title(genomes)
     say(f"{title}: " + ", ".join(f"{part} {parts.bases(part):,} bases" for part in PARTS))

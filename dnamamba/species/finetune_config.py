@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
+from math import inf
 from typing import Literal
 
 from dnamamba.config import read_config_file
@@ -196,7 +197,9 @@ class RunConfig:
             value = getattr(self, key)
             if value is not None and value < least:
                 raise InputError(f"run.{key}: want {least} or more, got {value}")
-        if not self.checkpoint_minutes > 0:
+        if self.seed >= 2**64:
+            raise InputError(f"run.seed: want less than 2^64, got {self.seed}")
+        if not 0 < self.checkpoint_minutes < inf:
             raise InputError(f"run.checkpoint_minutes: want above 0, got {self.checkpoint_minutes}")
 
 

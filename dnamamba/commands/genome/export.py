@@ -11,7 +11,9 @@ from dnamamba.commands.genome.options import ASSEMBLY, STORE
 @click.option(
     "--out", required=True, metavar="F", help="F.fa, F.fa.gz (bgzip) or F.2bit; - is standard output (FASTA)."
 )
-@click.option("--width", default=60, show_default=True, type=click.IntRange(0), help="Bases a line; 0: no line breaks.")
+@click.option(
+    "--width", default=60, show_default=True, type=click.IntRange(0, 2**31), help="Bases a line; 0: no line breaks."
+)
 def export(store: str, assembly: str | None, out: str, width: int) -> None:
     """Write an assembly of STORE as FASTA or 2bit: the bases of its source, byte for byte."""
     from dnamamba.base_progress import BaseProgress

@@ -146,7 +146,8 @@ def ingest(
                     progress=progress.stage(f"ingest {Path(source).name}", "bases"),
                 )
         except KeyboardInterrupt:
-            kept = "nothing was kept" if source == "-" else "the finished contigs are kept, --resume goes on"
+            piped = source == "-" or Path(source).is_fifo()
+            kept = "nothing was kept" if piped else "the finished contigs are kept, --resume goes on"
             if "://" in source and not stream:
                 kept = f"the download and {kept}"
             raise InputError(f"{source}: interrupted; {kept}") from None
