@@ -49,6 +49,11 @@ def autocast_dtype(precision: Precision, device: torch.device) -> torch.dtype | 
     return None
 
 
+def settled_precision(precision: Precision, device: torch.device) -> Literal["float32", "bfloat16"]:
+    """What a precision comes to on a device; errors as `autocast_dtype`."""
+    return "float32" if autocast_dtype(precision, device) is None else "bfloat16"
+
+
 def peak_memory(device: torch.device) -> int:
     """Bytes: the most in use on a GPU since `reset_peak_memory`, or the most that this process ever held."""
     if device.type == "cuda":

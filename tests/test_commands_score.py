@@ -259,6 +259,28 @@ def test_a_bigwig_that_cannot_be_written_is_one_line(case, tmp_path, monkeypatch
     assert "cannot be written: no space left" in str(answer.exception)
 
 
+def test_endings_in_capitals_are_packed_and_indexed_too(case, tmp_path):
+    where = (case / "model", "--reference", case / "g.fa", *COMMON[:2], "--device", "cpu")
+    _run("score", *where[:1], case / "in.vcf", *where[1:], "--out", tmp_path / "O.VCF.GZ")
+    _run("track", *where, "--region", "chr1:1-50", "--out", tmp_path / "t.bedGraph.GZ")
+    with pysam.VariantFile(str(tmp_path / "O.VCF.GZ"), index_filename=str(tmp_path / "O.VCF.GZ.tbi")) as file:
+        assert len(list(file.fetch("1"))) == 40
+    with pysam.TabixFile(str(tmp_path / "t.bedGraph.GZ"), index=str(tmp_path / "t.bedGraph.GZ.csi")) as table:
+        assert len(list(table.fetch("chr1"))) == 50
+
+
+def test_the_precision_that_auto_comes_to_is_recorded(case, tmp_path):
+    """So that a run, or a calibration, is not gone on with on a device where it comes to another."""
+    where = ("score", case / "model", case / "in.vcf", "--reference", case / "g.fa", *COMMON)
+    for precision in ("auto", "float32"):
+        _run(*where, "--precision", precision, "--calibrate", "20", "--out", tmp_path / f"{precision}.vcf")
+        about = json.loads((tmp_path / f"{precision}.vcf.metadata.json").read_text())
+        assert about["options"]["precision"] == "float32"
+    assert (tmp_path / "auto.vcf").read_bytes() == (tmp_path / "float32.vcf").read_bytes()
+    answer = _run(*where, "--precision", "auto", "--scheduler", "tcp://127.0.0.1:1", fails=True)
+    assert "want float32 or bfloat16" in str(answer.exception)
+
+
 def test_line_ends_are_kept(case, tmp_path):
     (tmp_path / "in.vcf").write_bytes((case / "in.vcf").read_bytes().replace(b"\n", b"\r\n"))
     for source, name in ((case, "unix.vcf"), (tmp_path, "dos.vcf")):
@@ -286,6 +308,8 @@ def test_mistakes_are_told(case, tmp_path, options, message, monkeypatch):
         ("--calibrate", "20", "--calibration", "c"),
         ("--phased", "--format", "vcf"),
         ("--phased", "--resume", "--out", "x"),
+        ("--phased", "--calibrate", "20"),
+        ("--phased", "--calibration", "c"),
     ],
 )
 def test_options_that_do_not_go_together(case, options):

@@ -9,7 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from dnamamba.errors import InputError
+from dnamamba.device import choose_device, settled_precision
+from dnamamba.errors import InputError, UsageError
 from dnamamba.files import check_output
 from dnamamba.model_directory import read_record
 from dnamamba.pipelines.compression import path_label
@@ -63,7 +64,7 @@ def run_score(
     """Score a file with a model directory.
 
     Args:
-        plan: model, reference and options of the scorer.
+        plan: model, reference and options of the scorer. A precision of "auto" is settled here, for all processes.
         variants, out, form, resume, progress: as in `files.score_file`.
         wanted: which records.
         phased: score haplotypes, as `phased_files.score_phased`.
@@ -80,6 +81,7 @@ def run_score(
     """
     began = time.monotonic()
     check_output(out, (variants, plan.reference))
+    plan = _settled(plan, scheduler)
     reference = plan.genome()
     choice = wanted.choice(reference)
     with ExitStack() as stack:
@@ -97,6 +99,17 @@ def run_score(
                 scorer.score_many, reference, variants, out, form=form, resume=resume, window=scorer.window, **options
             )
     return _summary(counts, path_label(variants), out, time.monotonic() - began)
+
+
+def _settled(plan: ScorerPlan, scheduler: str | None) -> ScorerPlan:
+    """The plan with the precision that "auto" comes to: what is written down, and what every process computes in."""
+    if plan.precision != "auto":
+        return plan
+    if scheduler is not None:
+        raise UsageError(
+            "precision: auto is what the device has, and those behind a scheduler may differ; want float32 or bfloat16"
+        )
+    return replace(plan, precision=settled_precision("auto", choose_device(plan.device)))
 
 
 def _check_inputs(
@@ -181,6 +194,6 @@ def _summary(counts: Counts, label: str, out: str, seconds: float) -> list[str]:
     if counts.blocks or counts.left_out:
         left = ", ".join(f"{reason} {count:,}" for reason, count in counts.left_out.most_common())
         lines.append(f"{counts.blocks:,} haplotype blocks{f'; alleles of haplotypes: {left}' if left else ''}")
-    if not counts.sorted and out.endswith((".gz", ".bgz")):
+    if not counts.sorted and out.lower().endswith((".gz", ".bgz")):
         lines.append(f"{out}: its records are not in order of position, so it has no index (bcftools sort)")
     return lines

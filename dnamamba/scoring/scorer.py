@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import numpy as np
 
 from dnamamba.config import parse_size
-from dnamamba.device import Device, Precision, autocast_dtype, choose_device
+from dnamamba.device import Device, Precision, autocast_dtype, choose_device, settled_precision
 from dnamamba.errors import InputError, UsageError
 from dnamamba.in_lists import in_lists
 from dnamamba.model import MambaLM
@@ -128,9 +128,9 @@ class VariantScorer:
         self.reference = reference if isinstance(reference, Reference) else open_reference(reference, assembly)
         self.context: int | Literal["full"] = length or "full"
         self.horizon, self.strands, self.early_stop = horizon, strands, early_stop
-        self.precision: Precision = precision
+        self.precision = settled_precision(precision, model.device)
         self.model = model.eval()
-        self._passes = Passes(self.model, autocast_dtype(precision, model.device), batch_size)
+        self._passes = Passes(self.model, autocast_dtype(self.precision, model.device), batch_size)
         self._context = length
         least, most = _WINDOW
         self.window = window or (most if self._context is None else min(max(self._context // 16, least), most))

@@ -118,7 +118,7 @@ class VcfWriter:
         self._aside = None if self._path is None else beside(self._path)
         self._stack = ExitStack()
         self._file: BinaryIO = sys.stdout.buffer if self._aside is None else open(self._aside, "wb")  # noqa: SIM115
-        self._packed = self._path is not None and self._path.suffix in (".gz", ".bgz")
+        self._packed = self._path is not None and self._path.suffix.lower() in (".gz", ".bgz")
         self._to: BinaryIO | BgzipWriter = self._file
         if self._packed:
             self._to = self._stack.enter_context(BgzipWriter(self._file))
