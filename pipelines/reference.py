@@ -58,12 +58,18 @@ class Reference:
 
     def resolve(self, chrom: str) -> str | None:
         """The contig that a name or alias means, or None. "1" and "chr1" stand for each other where one of them is
-        there (not so M and MT, which are different sequences in hg19 and GRCh37)."""
+        there (not so M and MT, which are different sequences in hg19 and GRCh37).
+
+        Raises:
+            InputError: a number, say, which is no name.
+        """
         if chrom in self.contigs:
             return chrom
         alias = self._aliases.get(chrom)
         if alias is not None:
             return alias
+        if not isinstance(chrom, str):
+            raise InputError(f"contig: want a name such as 'chr1', got {chrom!r}")
         other = other_spelling(chrom)
         return other if other in self.contigs else None
 
