@@ -54,7 +54,7 @@ def check_index(path: str, index: Sequence[str], *, old: bool) -> None:
                     raise wrong
                 end = after
         except zlib.error:
-            raise wrong from None
+            raise InputError(f"{path}: is damaged, or {STALE}") from None
 
 
 def _entries(fai: str) -> Iterator[tuple[bytes | None, int, int]]:

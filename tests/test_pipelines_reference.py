@@ -168,6 +168,17 @@ def test_an_index_of_another_file_is_told(tmp_path, before, after, packed):
         open_reference(path)
 
 
+def test_a_damaged_block_is_told(tmp_path):
+    path = tmp_path / "g.fa.gz"
+    _write(path, "".join(f">{i}\n{made_sequence(60, i)}\n" for i in range(2000)), packed=True)
+    pysam.faidx(str(path))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="is damaged, or its index is of another file"):
+        open_reference(path)
+
+
 def test_a_line_end_among_the_bases_is_of_another_index(tmp_path):
     """Inside the last contig only a line end in the place of a base tells."""
     path = write_fasta(tmp_path / "g.fa", a="ACGT" * 40)
