@@ -19,8 +19,10 @@ def choose_device(device: Device) -> torch.device:
     """The device meant: "auto" is the first CUDA device where there is one, else the CPU.
 
     Raises:
-        InputError: "cuda" without one, or a GPU beside no C compiler, which Triton needs.
+        InputError: another word, "cuda" without one, or a GPU beside no C compiler, which Triton needs.
     """
+    if device not in ("auto", "cpu", "cuda"):
+        raise InputError(f"device: want auto, cpu or cuda, got {device!r}")
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("device: cuda is wanted but torch sees no GPU; `dnamamba doctor` says more")
     if device == "auto":
@@ -39,14 +41,21 @@ def autocast_dtype(precision: Precision, device: torch.device) -> torch.dtype | 
     "auto" is bfloat16 on a GPU that has it in hardware, float32 elsewhere.
 
     Raises:
-        InputError: bfloat16 is wanted on a GPU without it.
+        InputError: another word, or bfloat16 is wanted on a GPU without it.
     """
+    if precision not in ("auto", "float32", "bfloat16"):
+        raise InputError(f"precision: want auto, float32 or bfloat16, got {precision!r}")
     had = device.type == "cpu" or torch.cuda.is_bf16_supported(including_emulation=False)
     if precision == "bfloat16" and not had:
         raise InputError("precision: bfloat16 is wanted but this GPU has none; use precision=float32")
     if precision == "bfloat16" or (precision == "auto" and device.type == "cuda" and had):
         return torch.bfloat16
     return None
+
+
+def settled_precision(precision: Precision, device: torch.device) -> Literal["float32", "bfloat16"]:
+    """What a precision comes to on a device; errors as `autocast_dtype`."""
+    return "float32" if autocast_dtype(precision, device) is None else "bfloat16"
 
 
 def peak_memory(device: torch.device) -> int:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 import numpy as np
 import torch
@@ -52,9 +53,14 @@ class GenerateOptions:
     """Sequences that are made at a time."""
 
     def __post_init__(self) -> None:
-        for name in ("length", "number", "batch"):
-            if getattr(self, name) < 1:
+        for name in ("length", "number", "batch", "seed"):
+            if not isinstance(getattr(self, name), Integral):
+                raise InputError(f"{name}: want a whole number, got {getattr(self, name)!r}")
+            if name != "seed" and getattr(self, name) < 1:
                 raise InputError(f"{name}: want 1 or more, got {getattr(self, name)}")
+        for name in ("temperature", "top_p"):
+            if not isinstance(getattr(self, name), Real):
+                raise InputError(f"{name}: want a number, got {getattr(self, name)!r}")
         if not 0 <= self.temperature < math.inf:
             raise InputError(f"temperature: want 0 or more, got {self.temperature}")
         if not 0 < self.top_p <= 1:
@@ -184,7 +190,9 @@ class _Sampler:
         if self._options.temperature == 0:
             chosen = log_p.argmax(-1)
         else:
-            p, order = (log_p / self._options.temperature).softmax(-1).sort(dim=-1, descending=True, stable=True)
+            # Less the greatest, so that no temperature makes all of them infinite.
+            scaled = (log_p - log_p.amax(-1, keepdim=True)) / self._options.temperature
+            p, order = scaled.softmax(-1).sort(dim=-1, descending=True, stable=True)
             before = p.cumsum(-1) - p  # probability of the likelier ones
             p = torch.where(before < self._options.top_p, p, 0.0)  # the likeliest is always in
             reached = p.cumsum(-1)

@@ -15,10 +15,13 @@ from dnamamba.pipelines.compression import ByteStream, is_bgzip
 from dnamamba.pipelines.contig_kinds import other_spelling
 from dnamamba.pipelines.contig_names import aliases_of, match_contigs
 from dnamamba.pipelines.digests import SequenceDigester, fingerprint
+from dnamamba.pipelines.fasta import check_fasta
+from dnamamba.pipelines.fasta_index import REMEDY, STALE, check_index, line_without_place
 from dnamamba.pipelines.manifest import find_manifest
 from dnamamba.pipelines.signatures import GZIP, TWOBIT
 from dnamamba.pipelines.store import Assembly, open_store
 from dnamamba.pipelines.twobit import TwoBitFile
+from dnamamba.pipelines.variant_files import quiet_htslib
 
 Bases = NDArray[np.uint8]
 _BLOCK = 1 << 22  # bases read at a time for the digest
@@ -55,12 +58,18 @@ class Reference:
 
     def resolve(self, chrom: str) -> str | None:
         """The contig that a name or alias means, or None. "1" and "chr1" stand for each other where one of them is
-        there (not so M and MT, which are different sequences in hg19 and GRCh37)."""
+        there (not so M and MT, which are different sequences in hg19 and GRCh37).
+
+        Raises:
+            InputError: a number, say, which is no name.
+        """
         if chrom in self.contigs:
             return chrom
         alias = self._aliases.get(chrom)
         if alias is not None:
             return alias
+        if not isinstance(chrom, str):
+            raise InputError(f"contig: want a name such as 'chr1', got {chrom!r}")
         other = other_spelling(chrom)
         return other if other in self.contigs else None
 
@@ -109,8 +118,8 @@ def open_reference(
         aliases: other name -> contig, beside those that the store or the manifest of the assembly's name knows.
 
     Raises:
-        InputError: no such file, another format, a plain gzip file (it has no random access), or an alias of a contig
-            that is not there.
+        InputError: no such file, another format, a plain gzip file (it has no random access), a FASTA that cannot be
+            indexed, has a name twice, or has an index of another file, or an alias of a contig that is not there.
     """
     label = os.fspath(path)
     if os.path.isdir(label) or "://" in label:
@@ -120,6 +129,8 @@ def open_reference(
         raise InputError(f"{label}: an assembly ({assembly!r}) is named, and this is a file and no genome store")
     with ByteStream(label) as stream:
         head = stream.head()
+        if not head.startswith(TWOBIT):
+            check_fasta(stream)
     if head.startswith(GZIP) and not is_bgzip(head):
         raise InputError(
             f"{label}: is plain gzip, which has no random access; unpack it, pack it with bgzip, or ingest it into a "
@@ -166,7 +177,7 @@ class IndexedFasta:
         """Open it; index it in a temporary folder where there is no index beside it.
 
         Raises:
-            InputError: it cannot be indexed: lines of unequal length, or no FASTA.
+            InputError: it cannot be indexed: lines of unequal length, or no FASTA; or as `check_index`.
         """
         self.path, self._bgzip = path, bgzip
         self._open()
@@ -176,33 +187,39 @@ class IndexedFasta:
         import pysam  # takes 0.1 s, and a store or a 2bit file need it not
 
         parts = ("fai", "gzi") if self._bgzip else ("fai",)
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, quiet_htslib():
             index = [f"{self.path}.{part}" for part in parts]
-            if not all(os.path.isfile(name) for name in index):
+            old = all(os.path.isfile(name) for name in index)
+            if not old:
                 index = [f"{folder}/{part}" for part in parts]
                 try:
                     pysam.faidx(*(f"--{part}-idx={name}" for part, name in zip(parts, index, strict=True)), self.path)
-                except pysam.SamtoolsError as error:
-                    raise InputError(f"{self.path}: cannot be indexed: {_reason(str(error))}") from None
+                except pysam.SamtoolsError:
+                    raise self._no_index() from None
             options = dict(zip(("filepath_index", "filepath_index_compressed"), index, strict=False))
             try:
                 self._file = pysam.FastaFile(self.path, **options)
             except (OSError, ValueError) as error:
                 raise InputError(f"{self.path}: cannot be opened with its index: {error}") from None
+            check_index(self.path, index, old=old)
         self._pid = os.getpid()
 
     def read(self, name: str, start: int, end: int) -> Bases:
         if self._pid != os.getpid():
             self._open()
-        text = self._file.fetch(name, start, end).encode()
-        if len(text) != end - start:
+        try:
+            with quiet_htslib():
+                text = self._file.fetch(name, start, end).encode()
+        except (OSError, ValueError) as error:
             raise InputError(
-                f"{self.path}: contig {name!r}: {len(text):,} of {end - start:,} bases from {start + 1:,} on; "
-                "its index is of another file"
-            )
+                f"{self.path}: contig {name!r}, bases from {start + 1:,} on: {error}; the file is damaged, or {STALE}"
+            ) from None
+        # Where an old index has a base, htslib may find the end of the file or of a line.
+        if len(text) != end - start or b"\n" in text or b"\r" in text:
+            raise InputError(f"{self.path}: contig {name!r}, bases from {start + 1:,} on: {STALE}")
         return np.frombuffer(text, np.uint8)
 
-
-def _reason(message: str) -> str:
-    lines = [line.strip() for line in message.splitlines() if "[E::" in line or "fai" in line]
-    return lines[0] if lines else message
+    def _no_index(self) -> InputError:
+        line = line_without_place(self.path, bgzip=self._bgzip)
+        why = "" if line is None else f": line {line:,} is not as an index wants it, a header, then lines of one length"
+        return InputError(f"{self.path}: cannot be indexed{why}; {REMEDY}")

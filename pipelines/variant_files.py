@@ -242,7 +242,8 @@ class VariantFile:
         if len(columns) != self._width:
             raise InputError(f"{self.where()}: {len(columns)} columns where the header has {self._width}")
         chrom, pos, name, ref, alt = (columns[i] if i is not None else "." for i in self._columns)
-        text = "\t".join((chrom, pos, name or ".", ref, alt, ".", ".", "."))
+        # Blanks may be in no ID of a VCF.
+        text = "\t".join((chrom, pos, "_".join(name.split()) or ".", ref, alt, ".", ".", "."))
         return self._record(chrom, pos, name or ".", ref, alt, text.encode())
 
     def _record(self, chrom: str, pos: str, name: str, ref: str, alt: str, line: bytes) -> VariantRecord:

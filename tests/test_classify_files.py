@@ -174,6 +174,18 @@ def test_windows_as_bed_and_bedgraph(directory, files):
     assert len(table) == len(rows) + 1
 
 
+def test_a_sequence_without_bases_is_a_row_with_windows_too(directory, files):
+    (files / "e.fa").write_bytes(b">e\n>x\n" + random_sequence(100) + b"\n>e2\n")
+    for options, names in (((), ["e", "x", "e2"]), (("--window", 64, "--format", "tsv"), ["e", "x", "x", "e2"])):
+        answer = _run(directory, files / "e.fa", *options)
+        rows = [line.split("\t") for line in answer.stdout.splitlines()]
+        assert [row[0] for row in rows[1:]] == names
+        call = rows[0].index("call")
+        assert [row[call] for row in (rows[1], rows[-1])] == [".", "."]
+    bed = _run(directory, files / "e.fa", "--window", 64, "--bedgraph", files / "tracks").stdout
+    assert [line.split("\t")[:3] for line in bed.splitlines()] == [["x", "0", "64"], ["x", "64", "100"]]
+
+
 def test_anytime_calls_and_open_calls(directory, files):
     rows = [line.split("\t") for line in _run(directory, files / "c.fa", "--every", 50).stdout.splitlines()]
     at = {name: i for i, name in enumerate(rows[0])}

@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,8 @@ from dnamamba.errors import InputError
 from dnamamba.model_directory import load, save
 from dnamamba.pipelines.reference import open_reference
 from dnamamba.pipelines.variants import Variant
+from dnamamba.scoring.plan import ScorerPlan
+from dnamamba.scoring.run import Wanted, run_score
 from dnamamba.scoring.scorer import VariantScorer
 
 COMMON = ("--context", "128", "--horizon", "16", "--device", "cpu")
@@ -89,6 +92,73 @@ def test_calibrated_scores(case, tmp_path):
     assert (tmp_path / "a.tsv").read_bytes() == (tmp_path / "b.tsv").read_bytes()
     other = ("score", case / "model", case / "in.vcf", "--reference", case / "g.fa", "--context", "64")
     assert "calibrate anew" in str(_run(*other, "--calibration", kept, fails=True).exception)
+
+
+def _no_calibration(*arguments, **options):
+    raise AssertionError("the calibration began")
+
+
+def test_what_is_wrong_is_told_before_the_calibration(case, tmp_path, monkeypatch):
+    monkeypatch.setattr("dnamamba.scoring.calibration.calibrate", _no_calibration)
+    (tmp_path / "empty.vcf").write_text("")
+    (tmp_path / "torn.vcf").write_text((case / "in.vcf").read_text()[:-20])
+    (tmp_path / "b.vcf.calibration.json").write_text("of an earlier run")
+    (tmp_path / ".begun.vcf.journal").write_text("{}\n")
+    there = sorted(path.name for path in tmp_path.iterdir())
+    for variants, out, message in (
+        (tmp_path / "empty.vcf", "b.vcf", "empty.vcf"),
+        (tmp_path / "torn.vcf", "b.vcf", "damaged or truncated"),
+        (case / "in.vcf", "b.xls", "want a name that ends in"),
+        (case / "in.vcf", "begun.vcf", "an unfinished run stands beside it"),
+    ):
+        where = ("score", case / "model", variants, "--reference", case / "g.fa", *COMMON, "--out", tmp_path / out)
+        answer = _run(*where, "--calibrate", "20", fails=True)
+        assert message in str(answer.exception)
+    assert sorted(path.name for path in tmp_path.iterdir()) == there
+    assert (tmp_path / "b.vcf.calibration.json").read_text() == "of an earlier run"
+
+
+def test_a_run_that_fails_does_not_replace_a_calibration(case, tmp_path, monkeypatch):
+    def full(*arguments, **options):
+        raise InputError("no space left")
+
+    (tmp_path / "a.tsv.calibration.json").write_text("of an earlier run")
+    where = ("score", case / "model", case / "in.vcf", "--reference", case / "g.fa", *COMMON, "--calibrate", "20")
+    monkeypatch.setattr("dnamamba.scoring.run.score_file", full)
+    assert "no space left" in str(_run(*where, "--out", tmp_path / "a.tsv", fails=True).exception)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tsv.calibration.json"]
+    assert (tmp_path / "a.tsv.calibration.json").read_text() == "of an earlier run"
+
+
+def test_an_interrupted_run_goes_on_with_its_calibration(case, tmp_path, monkeypatch):
+    plan = ScorerPlan(
+        model=str(case / "model"), reference=str(case / "g.fa"), context=128, horizon=16, window=10, device="cpu"
+    )
+
+    def scored(name, plan=plan, calibrate=20, **options):
+        out = tmp_path / name
+        run_score(plan, str(case / "in.vcf"), str(out), wanted=Wanted(), calibrate=calibrate, **options)
+        return out.read_bytes(), (tmp_path / f"{name}.calibration.json").read_bytes()
+
+    def interrupted(done, total):
+        if done == 25:
+            raise KeyboardInterrupt
+
+    # One of other options, and no run to go on with: made anew.
+    assert scored("a.tsv", replace(plan, context=64), resume=True) != scored("b.tsv")
+    before = (tmp_path / "a.tsv.calibration.json").read_bytes()
+    with pytest.raises(KeyboardInterrupt):
+        scored("a.tsv", progress=interrupted)
+    assert (tmp_path / "a.tsv.calibration.json").read_bytes() == before
+    monkeypatch.setattr("dnamamba.scoring.calibration.calibrate", _no_calibration)
+    for other in ({"calibrate": 21}, {"plan": replace(plan, context=64)}):
+        with pytest.raises(InputError, match="the unfinished run beside it was begun with another --calibrate, model"):
+            scored("a.tsv", resume=True, **other)
+    goes_on = scored("a.tsv", resume=True)
+    monkeypatch.undo()
+    assert goes_on == scored("b.tsv")
+    assert scored("a.tsv", replace(plan, context=64), resume=True)[1] == before  # none to resume is left
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
 def test_haplotypes_of_a_phased_file(case, tmp_path):
@@ -189,6 +259,28 @@ def test_a_bigwig_that_cannot_be_written_is_one_line(case, tmp_path, monkeypatch
     assert "cannot be written: no space left" in str(answer.exception)
 
 
+def test_endings_in_capitals_are_packed_and_indexed_too(case, tmp_path):
+    where = (case / "model", "--reference", case / "g.fa", *COMMON[:2], "--device", "cpu")
+    _run("score", *where[:1], case / "in.vcf", *where[1:], "--out", tmp_path / "O.VCF.GZ")
+    _run("track", *where, "--region", "chr1:1-50", "--out", tmp_path / "t.bedGraph.GZ")
+    with pysam.VariantFile(str(tmp_path / "O.VCF.GZ"), index_filename=str(tmp_path / "O.VCF.GZ.tbi")) as file:
+        assert len(list(file.fetch("1"))) == 40
+    with pysam.TabixFile(str(tmp_path / "t.bedGraph.GZ"), index=str(tmp_path / "t.bedGraph.GZ.csi")) as table:
+        assert len(list(table.fetch("chr1"))) == 50
+
+
+def test_the_precision_that_auto_comes_to_is_recorded(case, tmp_path):
+    """So that a run, or a calibration, is not gone on with on a device where it comes to another."""
+    where = ("score", case / "model", case / "in.vcf", "--reference", case / "g.fa", *COMMON)
+    for precision in ("auto", "float32"):
+        _run(*where, "--precision", precision, "--calibrate", "20", "--out", tmp_path / f"{precision}.vcf")
+        about = json.loads((tmp_path / f"{precision}.vcf.metadata.json").read_text())
+        assert about["options"]["precision"] == "float32"
+    assert (tmp_path / "auto.vcf").read_bytes() == (tmp_path / "float32.vcf").read_bytes()
+    answer = _run(*where, "--precision", "auto", "--scheduler", "tcp://127.0.0.1:1", fails=True)
+    assert "want float32 or bfloat16" in str(answer.exception)
+
+
 def test_line_ends_are_kept(case, tmp_path):
     (tmp_path / "in.vcf").write_bytes((case / "in.vcf").read_bytes().replace(b"\n", b"\r\n"))
     for source, name in ((case, "unix.vcf"), (tmp_path, "dos.vcf")):
@@ -216,6 +308,8 @@ def test_mistakes_are_told(case, tmp_path, options, message, monkeypatch):
         ("--calibrate", "20", "--calibration", "c"),
         ("--phased", "--format", "vcf"),
         ("--phased", "--resume", "--out", "x"),
+        ("--phased", "--calibrate", "20"),
+        ("--phased", "--calibration", "c"),
     ],
 )
 def test_options_that_do_not_go_together(case, options):

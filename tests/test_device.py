@@ -28,6 +28,13 @@ def test_a_gpu_that_is_not_there_is_said(monkeypatch):
         choose_device("cuda")
 
 
+def test_words_that_mean_no_device_or_precision_are_refused():
+    with pytest.raises(InputError, match="device: want auto, cpu or cuda, got 'gpu'"):
+        choose_device("gpu")
+    with pytest.raises(InputError, match="precision: want auto, float32 or bfloat16, got 'fp16'"):
+        autocast_dtype("fp16", torch.device("cpu"))
+
+
 def test_a_missing_c_compiler_is_said_before_training(gpu, monkeypatch):
     monkeypatch.setattr(engines, "find_c_compiler", lambda: None)
     with pytest.raises(InputError, match=r"system's C compiler.*apt-get install gcc.*run.device=cpu needs none"):

@@ -91,6 +91,10 @@ def test_windows(model):
 def test_a_sequence_without_bases_has_no_vector(model):
     found = dnamamba.embed(model, ["", "ACGT"])
     assert np.isnan(found.values).all(1).tolist() == [True, False]
+    windows = dnamamba.embed(model, {"none": "", "x": "ACGTAC", "": b""}, window=4)
+    assert (windows.names, windows.lengths.tolist()) == (["none", "x", "x", ""], [0, 4, 2, 0])
+    assert np.isnan(windows.values).all(1).tolist() == [True, False, False, True]
+    assert dnamamba.embed(model, ["", "ACGT"], pool="none", window=3).values.shape == (4, 16)
     assert dnamamba.embed(model, ["", "ACGT"], pool="none").values.shape == (4, 16)
     assert dnamamba.embed(model, []).values.shape == (0, 16)
 

@@ -43,6 +43,11 @@ def test_temperature_0_takes_the_likeliest(model):
     assert found.nats_per_base == pytest.approx(cost, abs=1e-5)
 
 
+def test_the_least_temperature_takes_the_likeliest_too(model):
+    cold, coldest = (_draw(model, {"p": "ACGTNA"}, length=40, temperature=t) for t in (0.0, 1e-320))
+    assert coldest == cold
+
+
 def test_draws_follow_the_model(model):
     found = _draw(model, {"p": "ACG"}, length=2, number=4000, batch=512)
     first = np.array([one.letters[:1].decode() for one in found])
@@ -162,6 +167,10 @@ def test_the_prompt_is_not_written_over(model, tmp_path):
         ({"temperature": -1.0}, "temperature: want 0 or more"),
         ({"top_p": 0.0}, "top_p: want a probability above 0"),
         ({"seed": -1}, "seed: want 0 or more"),
+        ({"length": "1k"}, "length: want a whole number, got '1k'"),
+        ({"number": 2.5}, "number: want a whole number, got 2.5"),
+        ({"seed": None}, "seed: want a whole number, got None"),
+        ({"temperature": "hot"}, "temperature: want a number, got 'hot'"),
     ],
 )
 def test_what_cannot_be_is_refused(options, message):

@@ -92,10 +92,101 @@ def test_refusals(folder, file, options, message):
         open_reference(folder / file, **options)
 
 
-def test_ragged_lines_are_refused(tmp_path):
-    (tmp_path / "ragged.fa").write_text(">a\nACGT\nAC\nACGT\n")
-    with pytest.raises(InputError, match="cannot be indexed"):
-        open_reference(tmp_path / "ragged.fa")
+def _write(path, text, packed):
+    with pysam.BGZFile(str(path), "wb") if packed else open(path, "wb") as file:
+        file.write(text.encode())
+
+
+WITHOUT_INDEX = {
+    ">a\nACGT\nAC\nACGT\n": ": line 4 is not as",
+    ">a\nACGT\nACGTA\n": ": line 3 is not as",
+    ">a\nACGT\n\nACGT\n": ": line 4 is not as",
+    "ACGT\n>a\nACGT\n": ": line 1 is not as",
+    ">a\rACGT\rACGT\r": "; `dnamamba",
+}
+
+
+@pytest.mark.parametrize("text, why", WITHOUT_INDEX.items())
+@pytest.mark.parametrize("packed", [False, True])
+def test_what_has_no_index_is_refused_in_one_line(tmp_path, capfd, text, why, packed):
+    path = tmp_path / "ragged.fa"
+    _write(path, text, packed)
+    with pytest.raises(InputError, match=f"cannot be indexed{why}.*genome ingest` reads it.*; give the store"):
+        open_reference(path)
+    assert capfd.readouterr().err == ""  # htslib is quiet
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("indexed", [False, True])
+def test_a_name_that_comes_again_is_refused(tmp_path, capfd, indexed, packed):
+    """htslib leaves it out of the index, without an error."""
+    text = f">e\n>a x\n{'ACGT' * 40_000}\n>b\nAC\n\n>a y\n{'GGCC' * 40_000}\n>c\nACGT\n"
+    for number, one in enumerate((text, text[: text.index(">c")])):  # in the middle, and at the end
+        path = tmp_path / f"{number}.fa"
+        _write(path, one, packed)
+        if indexed:
+            pysam.faidx(str(path))
+        capfd.readouterr()
+        with pytest.raises(InputError, match="contig 'a': the name of record 4 is that of record 2 too; rename one"):
+            open_reference(path)
+        assert capfd.readouterr().err == ""
+
+
+def test_a_header_without_name_and_another_format_are_refused(tmp_path):
+    for text, message in {
+        ">\nAC\n": "record 1: the header has no name",
+        "@a\nAC\n+\nII\n": "FASTQ",
+        "": "empty",
+    }.items():
+        (tmp_path / "odd.fa").write_text(text)
+        with pytest.raises(InputError, match=message):
+            open_reference(tmp_path / "odd.fa")
+
+
+ODD = [">a\nACGT\n>e\n\n>b  \nAC\n", ">a \r\nACGT\r\n>b\r\nAC\r\n\r\n", "\n>  a\nACGT\n\n>b\nAC \n\n"]
+
+
+@pytest.mark.parametrize("text", ODD)
+def test_blank_lines_and_contigs_without_bases_are_none_too_many(tmp_path, text):
+    (tmp_path / "odd.fa").write_text(text)
+    assert open_reference(tmp_path / "odd.fa").fetch("a", 1, 4).tobytes() == b"CGT"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    "before, after", [("A\nG", "AT\nG"), (">b", ">bb"), (">b", ">c\nA\n>b"), ("CCG\n>b", "CG\n>b")]
+)
+def test_an_index_of_another_file_is_told(tmp_path, before, after, packed):
+    text = ">a\n" + "GATTACA\n" * 9 + "CCG\n>b\nACCA\n"
+    path = tmp_path / "g.fa"
+    for one in (text, text.replace(before, after, 1)):
+        _write(path, one, packed)
+        if one == text:
+            pysam.faidx(str(path))
+            assert open_reference(path).fetch("b", 0, 4).tobytes() == b"ACCA"
+    with pytest.raises(InputError, match="its index is of another file; remove it"):
+        open_reference(path)
+
+
+def test_a_damaged_block_is_told(tmp_path):
+    path = tmp_path / "g.fa.gz"
+    _write(path, "".join(f">{i}\n{made_sequence(60, i)}\n" for i in range(2000)), packed=True)
+    pysam.faidx(str(path))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="is damaged, or its index is of another file"):
+        open_reference(path)
+
+
+def test_a_line_end_among_the_bases_is_of_another_index(tmp_path):
+    """Inside the last contig only a line end in the place of a base tells."""
+    path = write_fasta(tmp_path / "g.fa", a="ACGT" * 40)
+    pysam.faidx(str(path))
+    text = path.read_text()
+    path.write_text(text.replace("ACGT", "AACGT", 1)[:-2] + "\n")
+    with pytest.raises(InputError, match=r"contig 'a', bases from 51 on: its index is of another file"):
+        open_reference(path).fetch("a", 50, 70)
 
 
 def test_bases_outside_are_refused(folder):

@@ -161,6 +161,22 @@ def test_a_table_of_variants_in_and_a_vcf_out(tmp_path):
         assert [(r.pos, r.alts) for r in file] == [(10, ("G", "T")), (3, ("A",))]
 
 
+def test_the_vcf_of_a_table_is_a_valid_one(tmp_path, capfd):
+    table = "chrom\tpos\tid\tref\talt\n1\t10\tmy  own\tA\tG\nchr1\t12\trs1;rs2\tA\tG\n1\t13\t \tA\tG\n"
+    (tmp_path / "in.tsv").write_text(table)
+    _score(tmp_path / "in.tsv", tmp_path / "out.vcf.gz")
+    with pysam.VariantFile(str(tmp_path / "out.vcf.gz")) as file:
+        assert [(r.chrom, r.id) for r in file.fetch("chr1")] == [
+            ("chr1", "my_own"),
+            ("chr1", "rs1;rs2"),
+            ("chr1", None),
+        ]
+    assert "not defined in the header" not in capfd.readouterr().err
+    _score(tmp_path / "in.tsv", tmp_path / "out.tsv")
+    kept = [line.split("\t")[:3] for line in (tmp_path / "out.tsv").read_text().splitlines()[1:3]]
+    assert kept == [["1", "10", "my  own"], ["chr1", "12", "rs1;rs2"]]  # a table keeps what it was given
+
+
 def test_standard_input_to_standard_output(vcf, monkeypatch, capfdbinary):
     with open(vcf, "rb") as handle:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(handle))

@@ -168,6 +168,12 @@ def test_what_cannot_be_scored_says_why(model, reference, sequence):
         ({"horizon": -1}, "horizon: want 0"),
         ({"strands": "reverse"}, "strands: want both or forward"),
         ({"batch_size": 0}, "batch_size: want 1"),
+        ({"context": 1024.0}, "context: want a whole number, got 1024.0"),
+        ({"context": None}, "context: want a whole number, got None"),
+        ({"horizon": 8.5}, "horizon: want a whole number, got 8.5"),
+        ({"window": 2.5}, "window: want a whole number, got 2.5"),
+        ({"device": "gpu"}, "device: want auto, cpu or cuda, got 'gpu'"),
+        ({"precision": "float16"}, "precision: want auto, float32 or bfloat16, got 'float16'"),
     ],
 )
 def test_options_are_checked(model, reference, options, message):
@@ -183,6 +189,8 @@ def test_sizes_may_be_written_and_positions_are_numbers(model, reference):
         VariantScorer(model, reference, context="long")
     with pytest.raises(InputError, match="pos: want a whole number, 1-based; got '7'"):
         scorer.score("c1", "7", "A", "G")
+    with pytest.raises(InputError, match="contig: want a name such as 'chr1', got 17"):
+        scorer.score(17, 7, "A", "G")
 
 
 @pytest.mark.parametrize("options", [{"mixer": "s4d"}, {"selective": ()}], ids=["s4d", "nothing selective"])

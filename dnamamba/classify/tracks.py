@@ -30,7 +30,9 @@ class BedWriter:
         return self
 
     def write(self, verdict: Verdict) -> None:
-        """Add a window."""
+        """Add a window; one without bases is no interval, and is left out."""
+        if verdict.length == 0:
+            return
         end = verdict.start + (verdict.length or 0)
         call = verdict.call(self._min_confidence) or "."
         line = f"{verdict.name}\t{verdict.start}\t{end}\t{call}\t{verdict.confidence:.6g}\n"

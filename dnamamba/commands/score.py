@@ -79,6 +79,8 @@ def score(
         raise click.UsageError("--phased writes a table; want --format tsv, jsonl or parquet")
     if phased and resume:
         raise click.UsageError("--phased has no --resume")
+    if phased and (calibrate is not None or calibration is not None):
+        raise click.UsageError("--phased writes no quantile; leave out --calibrate and --calibration")
     if calibrate is not None and calibration is not None:
         raise click.UsageError("--calibrate makes what --calibration gives; want one of them")
     from dnamamba.base_progress import BaseProgress

@@ -110,7 +110,7 @@ def score_file(
     with VariantFile(variants) as file, _journal(out, about, resume, window) as journal:
         counts.resumed = journal.count if journal is not None else 0
         form = output_format(out, form, file.form)
-        with open_output(out, form, file, reference.contigs.items(), _in_one_line(about)) as output:
+        with open_output(out, form, file, reference.contigs.items(), _in_one_line(about), reference.resolve) as output:
             feed = Feed(wanted_records(file, choice))
             for record, results in feed.joined(_scores(feed, score_many, journal)):
                 counts.add(results)

@@ -44,7 +44,7 @@ class Journal:
             InputError: another process writes it; one is there and `resume` is off; or it belongs to something else.
         """
         self._out = out = Path(out)
-        self.path = out.with_name(f".{out.name}.journal")
+        self.path = journal_of(out)
         self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         self._head = json.dumps({"format": FORMAT, **belongs_to}, sort_keys=True).encode() + b"\n"
         self._waiting: list[bytes] = []
@@ -52,7 +52,7 @@ class Journal:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(self._handle)
-            raise InputError(f"{out}: another process is writing it") from None
+            raise _taken(out) from None
         try:
             self.count, end = self._look(out, resume, window)
             os.ftruncate(self._handle, end)
@@ -81,7 +81,7 @@ class Journal:
                 if seen % window == 0:
                     count, end = seen, at
         if not resume:
-            raise InputError(f"{out}: an unfinished run stands beside it; --resume goes on, or remove {self.path}")
+            raise _unfinished(out)
         if head != self._head:
             raise InputError(f"{out}: the unfinished run beside it {_difference(head, self._head)}; remove {self.path}")
         return count, end
@@ -136,6 +136,39 @@ class Journal:
                     raise kind(f"{self._out}: what is scored is kept; --resume goes on") from None
         finally:
             os.close(self._handle)
+
+
+def begun(out: str | os.PathLike[str], *, resume: bool) -> bool:
+    """Whether a run that was not finished left a journal beside an output: what `Journal` would say, before the work
+    that comes before it.
+
+    Raises:
+        InputError: another process writes it, or one is there and `resume` is off.
+    """
+    try:
+        with open(journal_of(out), "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            there = file.readline(2**24).endswith(b"\n")
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        raise _taken(out) from None
+    if there and not resume:
+        raise _unfinished(out)
+    return there
+
+
+def journal_of(out: str | os.PathLike[str]) -> Path:
+    """Where the journal of an output is: a hidden file beside it."""
+    return Path(out).with_name(f".{Path(out).name}.journal")
+
+
+def _taken(out: str | os.PathLike[str]) -> InputError:
+    return InputError(f"{out}: another process is writing it")
+
+
+def _unfinished(out: str | os.PathLike[str]) -> InputError:
+    return InputError(f"{out}: an unfinished run stands beside it; --resume goes on, or remove {journal_of(out)}")
 
 
 def _key(variant: "Variant | VariantScore") -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 from dnamamba.errors import UsageError
 from dnamamba.pipelines.variant_files import VariantFile, VariantRecord
-from dnamamba.scoring.vcf_output import VcfWriter, annotated_header
+from dnamamba.scoring.vcf_output import Resolve, VcfWriter, annotated_header
 from dnamamba.table_writer import SUFFIXES, Cell, Kind, TableWriter, table_format
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def output_format(out: str, asked: OutputFormat | None, form: str) -> OutputForm
 
 
 def open_output(
-    out: str, form: OutputFormat, file: VariantFile, contigs: Iterable[tuple[str, int]], source: str
+    out: str, form: OutputFormat, file: VariantFile, contigs: Iterable[tuple[str, int]], source: str, resolve: Resolve
 ) -> Output:
     """Begin an output for the records of a file.
 
@@ -64,9 +64,11 @@ def open_output(
         file: whose header a VCF takes over.
         contigs: name and bases of the genome's, for the VCF of a table.
         source: what made the scores, in one line.
+        resolve: name of a contig in a table -> the genome's.
     """
     if form == "vcf":
-        return VcfWriter(out, annotated_header(file.header, source, contigs), file.line_end)
+        header = annotated_header(file.header, source, contigs)
+        return VcfWriter(out, header, file.line_end, resolve if file.form == "tsv" else None)
     return _ScoreTable(TableWriter(out, COLUMNS, form))
 
 

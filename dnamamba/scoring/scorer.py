@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import numpy as np
 
 from dnamamba.config import parse_size
-from dnamamba.device import Device, Precision, autocast_dtype, choose_device
+from dnamamba.device import Device, Precision, autocast_dtype, choose_device, settled_precision
 from dnamamba.errors import InputError, UsageError
 from dnamamba.in_lists import in_lists
 from dnamamba.model import MambaLM
@@ -122,15 +122,13 @@ class VariantScorer:
             raise UsageError(f"horizon: want 0 bases or more, got {horizon}")
         if strands not in ("both", "forward"):
             raise UsageError(f"strands: want both or forward, got {strands!r}")
-        for name, value in (("batch_size", batch_size), ("window", window)):
-            if value is not None and value < 1:
-                raise UsageError(f"{name}: want 1 or more, got {value}")
+        batch_size, window = _count(batch_size, "batch_size"), _count(window, "window")
         self.reference = reference if isinstance(reference, Reference) else open_reference(reference, assembly)
         self.context: int | Literal["full"] = length or "full"
         self.horizon, self.strands, self.early_stop = horizon, strands, early_stop
-        self.precision: Precision = precision
+        self.precision = settled_precision(precision, model.device)
         self.model = model.eval()
-        self._passes = Passes(self.model, autocast_dtype(precision, model.device), batch_size)
+        self._passes = Passes(self.model, autocast_dtype(self.precision, model.device), batch_size)
         self._context = length
         least, most = _WINDOW
         self.window = window or (most if self._context is None else min(max(self._context // 16, least), most))
@@ -151,7 +149,7 @@ class VariantScorer:
             id: handed on.
 
         Raises:
-            InputError: `pos` is no whole number.
+            InputError: `pos` is no whole number, or `chrom` no name.
         """
         if not isinstance(pos, int | np.integer):
             raise InputError(f"pos: want a whole number, 1-based; got {pos!r}")
@@ -300,5 +298,18 @@ def _numbers(job: "_Job | str") -> dict[str, Any]:
     }
 
 
-def _size(value: int | str, key: str) -> int:
-    return parse_size(value, key) if isinstance(value, str) else value
+def _size(value: object, key: str) -> int:
+    if isinstance(value, str):
+        return parse_size(value, key)
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise UsageError(f"{key}: want a whole number, got {value!r}")
+    return int(value)
+
+
+def _count(value: object, key: str) -> int | None:
+    if value is None:
+        return None
+    count = _size(value, key)
+    if count < 1:
+        raise UsageError(f"{key}: want 1 or more, got {value}")
+    return count

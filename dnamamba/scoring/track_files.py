@@ -51,7 +51,7 @@ def write_track(out: str, sizes: Mapping[str, int], blocks: Blocks) -> int:
     if out == "-":
         return _write_text(sys.stdout.buffer, blocks)
     path = Path(out)
-    suffix = ".bw" if is_bigwig(out) else path.suffix
+    suffix = ".bw" if is_bigwig(out) else path.suffix.lower()
     aside = beside(path, suffix)
     try:
         if suffix == ".bw":

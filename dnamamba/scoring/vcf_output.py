@@ -2,8 +2,9 @@
 
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +17,8 @@ from dnamamba.pipelines.variant_files import VariantRecord, quiet_htslib
 if TYPE_CHECKING:
     from dnamamba.scoring.types import VariantScore
 
+Resolve = Callable[[str], str | None]
+"""The name of a contig in the genome, None where it has no such contig."""
 _TABIX_END = 2**29  # bases of a contig that a .tbi can address; longer ones get a .csi
 
 
@@ -106,19 +109,27 @@ def _value(value: float | int | str | None) -> str:
 class VcfWriter:
     """Writes an annotated VCF. A context manager: the file, and its index, appear when it is left without an error."""
 
-    def __init__(self, out: str, header: Iterable[bytes], line_end: bytes = b"\n") -> None:
+    def __init__(
+        self,
+        out: str,
+        header: Iterable[bytes],
+        line_end: bytes = b"\n",
+        resolve: Resolve | None = None,
+    ) -> None:
         """Begin a file.
 
         Args:
             out: path, or "-" for standard output. A name that ends in .gz or .bgz is packed with bgzip and indexed.
             header: its lines, as `annotated_header` gives them.
             line_end: of every line.
+            resolve: gives the contigs of the records the names that the header declares; None: they have those.
         """
+        self._resolve = resolve
         self._path = None if out == "-" else Path(out)
         self._aside = None if self._path is None else beside(self._path)
         self._stack = ExitStack()
         self._file: BinaryIO = sys.stdout.buffer if self._aside is None else open(self._aside, "wb")  # noqa: SIM115
-        self._packed = self._path is not None and self._path.suffix in (".gz", ".bgz")
+        self._packed = self._path is not None and self._path.suffix.lower() in (".gz", ".bgz")
         self._to: BinaryIO | BgzipWriter = self._file
         if self._packed:
             self._to = self._stack.enter_context(BgzipWriter(self._file))
@@ -133,7 +144,10 @@ class VcfWriter:
 
     def write(self, record: VariantRecord, scores: Sequence["VariantScore"]) -> None:
         """Add a record with a score for each of its alleles."""
-        chrom = record.line.partition(b"\t")[0]
+        chrom, tab, rest = record.line.partition(b"\t")
+        if self._resolve is not None and (name := self._resolve(record.chrom)) is not None:
+            chrom = name.encode()
+            record = replace(record, line=chrom + tab + rest)
         if chrom != self._last[0]:
             self.sorted &= chrom not in self._seen
             self._seen.add(chrom)

@@ -57,7 +57,8 @@ class PieceCutter:
     Args:
         alphabet: the model's.
         limit: pieces of more bases than this are `LongPiece`.
-        window: bases of a window; None takes every sequence whole. The last window of a sequence may be shorter.
+        window: bases of a window; None takes every sequence whole. The last window of a sequence may be shorter, and
+            one without bases has an empty one.
         progress: is told the sequence, the bases so far, and None for the bases in all.
     """
 
@@ -80,7 +81,7 @@ class PieceCutter:
             yield self._piece(sequence, source, 0, blocks)
             return
         supply, start = _Supply(blocks), 0
-        while supply.more():
+        while supply.more() or not start:  # a sequence without bases is one empty window, as it is one piece
             piece = self._piece(sequence, source, start, supply.take(self._window), self._window)
             yield piece
             if isinstance(piece, LongPiece):
