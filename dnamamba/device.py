@@ -15,19 +15,24 @@ Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
-def choose_device(device: Device) -> torch.device:
+def choose_device(device: Device | torch.device) -> torch.device:
     """The device meant: "auto" is the first CUDA device where there is one, else the CPU.
+
+    From Python it may be one of several GPUs too: "cuda:1", or a torch.device.
 
     Raises:
         InputError: another word, "cuda" without one, or a GPU beside no C compiler, which Triton needs.
     """
-    if device not in ("auto", "cpu", "cuda"):
+    kind, colon, number = str(device).partition(":")
+    if kind not in ("auto", "cpu", "cuda") or (colon and (kind == "auto" or not number.isdecimal())):
         raise InputError(f"device: want auto, cpu or cuda, got {device!r}")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("device: cuda is wanted but torch sees no GPU; `dnamamba doctor` says more")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda":
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"device: {device} is wanted but torch sees no GPU; `dnamamba doctor` says more")
+    if number and kind == "cuda" and int(number) >= torch.cuda.device_count():
+        raise InputError(f"device: {device} is wanted but torch sees {torch.cuda.device_count()} GPUs, from cuda:0 on")
+    if kind == "auto":
+        device = kind = "cuda" if torch.cuda.is_available() else "cpu"
+    if kind == "cuda":
         try:
             require_c_compiler()
         except RuntimeError as error:

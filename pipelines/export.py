@@ -53,10 +53,10 @@ def export(
         return
     path = Path(out)
     with _one_sentence(str(path)), _appearing(path) as part:
-        if path.suffix == ".2bit":
+        if path.suffix.lower() == ".2bit":
             with part.open("wb") as file:
                 write_twobit(assembly, file, progress)
-        elif path.suffix in (".gz", ".bgz"):
+        elif path.suffix.lower() in (".gz", ".bgz"):
             with part.open("wb") as file, BgzipWriter(file) as packed:
                 _fasta(assembly, packed, width, progress)
         else:

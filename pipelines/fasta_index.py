@@ -48,13 +48,19 @@ def check_index(path: str, index: Sequence[str], *, old: bool) -> None:
         try:
             for name, start, after in [*_entries(index[0]), (None, end + _MOST, 0)]:
                 size = _MOST if name is None else start - end
+                if size < 0 or end < 0:  # contigs that overlap, or lie before the file
+                    raise wrong
                 between = text(end, min(size, _MOST))
                 last = _note_headers(path, between, seen, wrong)
                 if name is not None and size <= _MOST and (last != name or not between.endswith(b"\n")):
                     raise wrong
                 end = after
+        except InputError:  # a ValueError too
+            raise
         except zlib.error:
             raise InputError(f"{path}: is damaged, or {STALE}") from None
+        except (ValueError, ArithmeticError, IndexError, OSError):  # rows or blocks that no index has
+            raise wrong from None
 
 
 def _entries(fai: str) -> Iterator[tuple[bytes | None, int, int]]:

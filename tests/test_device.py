@@ -28,6 +28,16 @@ def test_a_gpu_that_is_not_there_is_said(monkeypatch):
         choose_device("cuda")
 
 
+def test_one_of_several_gpus(gpu, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert choose_device("cuda:1") == choose_device(torch.device("cuda", 1)) == torch.device("cuda", 1)
+    with pytest.raises(InputError, match="cuda:2 is wanted but torch sees 2 GPUs, from cuda:0 on"):
+        choose_device("cuda:2")
+    assert choose_device(torch.device("cpu")) == torch.device("cpu")
+    with pytest.raises(InputError, match="device: want auto, cpu or cuda, got 'cuda:x'"):
+        choose_device("cuda:x")
+
+
 def test_words_that_mean_no_device_or_precision_are_refused():
     with pytest.raises(InputError, match="device: want auto, cpu or cuda, got 'gpu'"):
         choose_device("gpu")

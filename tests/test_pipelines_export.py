@@ -53,6 +53,8 @@ def test_fasta_is_the_source_again(tmp_path, assembly):
     export(assembly, tmp_path / "out.fa.gz")
     assert gzip.decompress((tmp_path / "out.fa.gz").read_bytes()) == source
     assert (tmp_path / "out.fa.gz").read_bytes()[12:16] == b"BC\x02\x00"  # bgzip, not plain gzip
+    export(assembly, tmp_path / "OUT.FA.GZ")
+    assert (tmp_path / "OUT.FA.GZ").read_bytes() == (tmp_path / "out.fa.gz").read_bytes()
 
 
 @pytest.mark.parametrize("width", [0, 1, 7, 60, 61, 10_000, 10_001, 20_000])

@@ -194,3 +194,23 @@ def test_bases_outside_are_refused(folder):
     for place in (("chr1", 5, 1001), ("chr1", -1, 3), ("chrX", 0, 1)):
         with pytest.raises(InputError, match="no bases"):
             reference.fetch(*place)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "a\t12\t3\t0\t9\nb\t4\t20\t4\t5\n",  # lines of no base
+        "a\t12\t3\t8\t9\nb\t4\t5\t4\t5\n",  # one contig in the other
+        "a\t12\t-3\t8\t9\nb\t4\t20\t4\t5\n",
+        "a\t12\t3\t8\t9\nb\t4\t999999999999\t4\t5\n",
+        "a\t9223372036854775807\t3\t8\t9\n",
+        "a\tx\t3\t8\t9\n",
+        "",
+    ],
+)
+def test_a_hostile_index_is_one_line(tmp_path, rows):
+    path = tmp_path / "x.fa"
+    path.write_text(">a\nACGTACGT\nACGT\n>b\nGGGG\n")
+    (tmp_path / "x.fa.fai").write_text(rows)
+    with pytest.raises(InputError, match=r"its index is of another file|cannot be opened with its index"):
+        open_reference(str(path))
