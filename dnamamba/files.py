@@ -22,7 +22,7 @@ def sync(path: Path) -> None:
 
 def write_whole(path: Path, text: str) -> None:
     """Write a text file that is never there in part."""
-    aside = path.with_name(f".{path.name}.writing")
+    aside = _hidden(path)
     try:
         aside.write_text(text, encoding="utf-8")
         sync(aside)

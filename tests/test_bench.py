@@ -130,13 +130,23 @@ def test_bytes_of_a_decoding_step():
         ("--lengths: want a size", ["--lengths", "long"]),
         ("batches: want growing", ["--batches", "0"]),
         ("model '128': want width x blocks", ["--models", "128"]),
-        ("must be positive", ["--cap", "0"]),
+        ("cap: want above 0, got 0", ["--cap", "0"]),
+        ("tokens: want above 0, got 0", ["--tokens", "0"]),
     ],
 )
 def test_wrong_sizes_are_refused(message, arguments, tmp_path):
     answer = CliRunner().invoke(cli, ["bench", "--device", "cpu", "--out", str(tmp_path), *arguments])
     assert isinstance(answer.exception, InputError)
     assert message in str(answer.exception)
+
+
+def test_a_file_that_cannot_be_written_is_said_before_anything_is_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr("dnamamba.bench.run.measure", lambda *arguments: pytest.fail("it measured"))
+    (tmp_path / "file").touch()
+    options = ["bench", "--device", "cpu", "--out", str(tmp_path / "out"), "--json", str(tmp_path / "file" / "x.jsonl")]
+    answer = CliRunner().invoke(cli, options)
+    assert isinstance(answer.exception, InputError)
+    assert "x.jsonl: its folder cannot be made" in str(answer.exception)
 
 
 def test_plans_suit_their_device():

@@ -15,6 +15,7 @@ from dnamamba.errors import InputError
 from dnamamba.evaluate import Difference
 from dnamamba.sweep import carry_out, sizes
 from dnamamba.sweep.ablation import find_ablation
+from dnamamba.sweep.kept import keep_losses
 from dnamamba.sweep.oracle import Oracle, OraclePoint
 from dnamamba.sweep.plan import as_figures, make_plan
 from dnamamba.sweep.power_law import fit_power_law
@@ -34,7 +35,7 @@ def _leave(out, plan, nats, contexts=(64, 256)):
         for context in contexts:
             file = folder / "losses" / name / f"{context}.npy"
             file.parent.mkdir(parents=True, exist_ok=True)
-            np.save(file, (level + HARD + (0.01 if context != contexts[-1] else 0.0)).astype(np.float32))
+            keep_losses(file, (level + HARD + (0.01 if context != contexts[-1] else 0.0)).astype(np.float32))
         figures = {
             **as_figures(plan.runs[name]), "contexts": list(contexts), "left_out": ["context 1M is left out"],
             "blocks": 40, "trained_on": "simulated genomes x", "tokens_per_second": 1000, "training_hours": 0.5,

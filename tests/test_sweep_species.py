@@ -9,7 +9,7 @@ from species_cases import tiny_model
 
 from dnamamba.cli import cli
 from dnamamba.config import to_dict
-from dnamamba.errors import InputError
+from dnamamba.errors import InputError, UsageError
 from dnamamba.pipelines.simulate.apes import SimulateConfig, simulate_store
 from dnamamba.sweep import species_worker
 from dnamamba.sweep.kept import claim_folder
@@ -77,6 +77,33 @@ def test_a_length_starts_from_the_model_pretrained_at_it(folder):
     assert [config.stages[0].steps for config in plan.runs.values()] == [12, 12]
 
 
+def test_a_run_of_less_than_a_window_is_refused(folder, plan):
+    with pytest.raises(UsageError, match="run 128: one window has more bases than --tokens gives a run, 64"):
+        species_plan(None, KEYS, [str(folder / "apes.zarr")], plan.runs["64"].model, "64,128", "64")
+
+
+@pytest.mark.parametrize("option", [("--targets", "8k"), ("--seed", "1")])
+def test_options_of_language_models_are_refused(option):
+    result = CliRunner().invoke(cli, ["sweep", "context", "--train", "--task", "species", "--contexts", "64", *option])
+    assert result.exit_code == 2
+    assert f"{option[0]}: is for language models" in result.stderr
+
+
+def test_a_length_that_could_not_be_measured_is_said(folder, plan, tmp_path):
+    out, said = tmp_path / "out", []
+    claim_folder(out, PLAN, to_dict(plan))
+    for name in plan.runs:
+        (out / "runs" / name).mkdir(parents=True)
+        row = {"accuracy": 0.5, "interval": [0.4, 0.6], "windows": 12, "kmer_accuracy": 0.3}
+        result = {"task": "apes", "lengths": {"64": row}, "bound": {}, "tokens": 1, "seconds": 1, "peak_memory": 1}
+        (out / "runs" / name / "result.json").write_text(json.dumps({**result, "device": "CPU"}))
+    carry_out_species(plan, out, 1, said.append)
+    line = "run 128 could not be measured at its own length: the held-out parts hold no such windows in every class"
+    assert line in said[0]
+    assert line in (out / "report.html").read_text()
+    assert "run 64 could" not in said[0]
+
+
 def test_a_store_that_is_not_there_claims_no_folder(tmp_path):
     plan = species_plan(None, KEYS, [str(tmp_path / "s.zarr")], str(tiny_model(tmp_path)), "64,128", None)
     with pytest.raises(InputError, match=r"s\.zarr"):
@@ -88,6 +115,7 @@ def test_a_store_that_is_not_there_claims_no_folder(tmp_path):
     "arguments, message",
     [
         (["--store", "s"], "want --contexts such as"),
+        (["--contexts", "64,full", "--store", "s"], "want --contexts such as"),
         (["--contexts", "64"], "--task species: give --store S"),
         (["--contexts", "64", "--store", "s"], "--task species: give --model M"),
         (["--contexts", "64", "--store", "s", "--model", "nowhere"], "nowhere: no such model directory"),

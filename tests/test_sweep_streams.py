@@ -106,6 +106,19 @@ def test_what_the_data_cannot_serve_is_left_out_and_said(corpus):
         choose_targets(corpus, (64,), DNA, assemblies=["hg38"])
 
 
+def test_a_context_that_only_n_have_upstream_is_left_out(corpus):
+    """3,000 bases, 60,000 N, 9,000 bases: 16,384 upstream of all but the last 700 is mostly N."""
+    contig = np.concatenate([random_dna(3000), np.full(60_000, ord("N"), np.uint8), random_dna(9000, seed=1)])
+    genome = MemoryGenome("g", {"a": random_dna(4000), "b": random_dna(3000, seed=2), "c": contig})
+    gappy = build_corpus([("store", [genome], None)], SplitConfig(method="contig", valid=("b",), test=("c",)))
+    targets = choose_targets(gappy, (64, 2**14, None), DNA, targets=20 * BLOCK)
+    assert targets.contexts == (64, None)
+    assert targets.left_out == (
+        "context 16k is left out: the test part has 3 blocks of 256 bases with so much upstream that are not mostly N, "
+        "16 are wanted",
+    )
+
+
 def test_contexts_as_the_line_has_them():
     assert parse_contexts("16k,1k,full,1k") == (1024, 16384, None)
     assert parse_contexts("")[0] == 64

@@ -109,6 +109,14 @@ def test_from_the_command_to_the_report_although_a_run_fails(tmp_path):
     assert [row.split(",")[:4] for row in rows[1:]] == [["good", "", "256", "64"], ["good", "", "256", "256"]]
 
 
+@pytest.mark.parametrize("option", [("--jobs", "0"), ("--seed", "-1")])
+def test_what_cannot_be_leaves_nothing_behind(tmp_path, option):
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(SHORT))
+    command = ["sweep", "ablation", str(tmp_path / "small.yaml"), "--out", str(tmp_path / "out"), *option]
+    assert CliRunner().invoke(cli, command).exit_code != 0
+    assert not (tmp_path / "out").exists()
+
+
 def test_contexts_that_are_left_out_are_in_the_report(tmp_path):
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(SHORT))
     command = ["sweep", "context", "--train", str(tmp_path / "small.yaml"), "--out", str(tmp_path / "out")]

@@ -46,8 +46,9 @@ class BenchPlan:
             values = getattr(self, key)
             if not values or min(values) < 1 or list(values) != sorted(set(values)):
                 raise InputError(f"{key}: want growing numbers of at least 1, got {', '.join(map(str, values))}")
-        if self.width < 1 or not self.cap > 0:
-            raise InputError(f"width and cap must be positive, got {self.width} and {self.cap}")
+        for key in ("width", "cap", "tokens"):
+            if not getattr(self, key) > 0:
+                raise InputError(f"{key}: want above 0, got {getattr(self, key)}")
         for model in self.models:
             read_model(model)
 

@@ -15,6 +15,7 @@ from dnamamba.bench.results import Result, append_lines, describe_machine
 from dnamamba.bench.training import measure_training
 from dnamamba.device import Device, Precision, autocast_dtype, choose_device
 from dnamamba.errors import usage
+from dnamamba.files import check_output
 
 NOTES = """Batch 1 in the tables by length. Attention, convolution and scan are timed bare: no projections, and the
 filter of the convolution is given. The convolution computes in float32. A contender stops after a call that took longer
@@ -54,11 +55,13 @@ def bench_command(
     dtype = autocast_dtype(precision, where) or torch.float32
     with usage():
         plan = replace(default_plan(where.type, dtype, quick), **chosen)  # type: ignore[arg-type]
+    out.mkdir(parents=True, exist_ok=True)
+    for file in (out / "bench.html", *([] if json is None else [json])):
+        check_output(file)  # before minutes of measuring
     results = measure(plan, tell)
     machine = describe_machine(plan.device)
     if json is not None:
         append_lines(json, results, machine)
-    out.mkdir(parents=True, exist_ok=True)
     pictures = draw(results, plan, machine["device"], out)
     write_html(out / "bench.html", results, machine, NOTES, pictures)
     return f"{report_text(results, machine)}\n\n{out / 'bench.html'}"

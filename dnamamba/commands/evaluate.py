@@ -20,7 +20,9 @@ import click
     help="Window lengths in bases; those of its training by default.",
 )
 @click.option("--targets", default="256k", show_default=True, metavar="N", help="Target bases, about.")
-@click.option("--seed", default=0, show_default=True, help="Which windows are drawn.")
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1), help="Which windows are drawn."
+)
 @click.option(
     "--markov/--no-markov", default=False, help="Fit the Markov baseline on the training part and print it beside."
 )

@@ -36,11 +36,12 @@ def carry_out(
         InputError: as settle, served_plan and run_all; or, when the report of the others is written, that some runs
             failed.
     """
+    # Before the folder is claimed: of all runs that are wanted.
+    slots = find_slots(jobs, all(config.run.device == "cpu" for config in plan.runs.values()))
     plan, unserved = _begin(plan, out)
     no_runs = (*left_out, *unserved)
     for line in no_runs:
         say(line)
-    slots = find_slots(jobs, all(config.run.device == "cpu" for config in plan.runs.values()))
     costs = {name: float(as_figures(config)["flops"]) for name, config in plan.runs.items()}
     failed = run_all(costs, out, slots, say)
     if len(failed) == len(plan.runs):

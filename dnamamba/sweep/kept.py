@@ -1,6 +1,8 @@
 """What a sweep keeps in its folder as it comes, so that the same command goes on where a killed one stopped."""
 
+import io
 import json
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ from dnamamba.config import read_json
 from dnamamba.differences import ABSENT, first_difference
 from dnamamba.errors import InputError
 from dnamamba.files import opened_whole, write_whole
+
+_CHECKSUM = 4  # bytes, CRC-32
 
 
 def claim_folder(out: Path, file: str, inputs: Mapping[str, Any]) -> bool:
@@ -50,17 +54,22 @@ def claim_folder(out: Path, file: str, inputs: Mapping[str, Any]) -> bool:
 
 
 def keep_losses(path: Path, losses: NDArray[np.float32]) -> None:
-    """Write an array that is never there in part."""
+    """Write an array that is never there in part. Numpy reads it; the checksum behind it is ours."""
+    data = io.BytesIO()
+    np.save(data, losses, allow_pickle=False)
     with opened_whole(path) as file:
-        np.save(file, losses, allow_pickle=False)
+        file.write(data.getvalue() + zlib.crc32(data.getvalue()).to_bytes(_CHECKSUM, "little"))
 
 
 def kept_losses(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
     """The array that was kept; None when it is not there, or damaged: then it is made again."""
     try:
-        losses = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        data = path.read_bytes()
+    except OSError:
         return None
+    if len(data) <= _CHECKSUM or zlib.crc32(data[:-_CHECKSUM]).to_bytes(_CHECKSUM, "little") != data[-_CHECKSUM:]:
+        return None
+    losses: NDArray[np.float32] = np.load(io.BytesIO(data[:-_CHECKSUM]), allow_pickle=False)
     return losses if losses.shape == shape and losses.dtype == np.float32 else None
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from dnamamba.config import format_size
 from dnamamba.corpus import Corpus, open_corpus
 from dnamamba.errors import InputError
+from dnamamba.pipelines.alphabet import ALPHABETS, Alphabet
 from dnamamba.sweep.plan import Plan
 from dnamamba.sweep.targets import unserved
 
@@ -25,7 +26,8 @@ def served_plan(plan: Plan) -> tuple[Plan, tuple[str, ...]]:
     corpus = open_corpus(first.stores, first.split_in_force)
     reasons = {}
     for name, config in plan.runs.items():
-        reason = _reason(corpus, max(stage.context for stage in config.curriculum.stages), max(config.contexts))
+        trained = max(stage.context for stage in config.curriculum.stages)
+        reason = _reason(corpus, trained, max(config.contexts), ALPHABETS[config.model.alphabet])
         if reason:
             reasons[name] = f"run {name} is left out: {reason}"
     if len(reasons) == len(plan.runs):
@@ -34,7 +36,7 @@ def served_plan(plan: Plan) -> tuple[Plan, tuple[str, ...]]:
     return replace(plan, runs=kept), tuple(reasons.values())
 
 
-def _reason(corpus: Corpus, trained: int, measured: int) -> str:
+def _reason(corpus: Corpus, trained: int, measured: int, alphabet: Alphabet) -> str:
     """Why the longest contexts of a run cannot be; nothing when they can."""
     bases = corpus.splits.bases("train")
     if bases < trained:
@@ -42,4 +44,4 @@ def _reason(corpus: Corpus, trained: int, measured: int) -> str:
     longest = max((region.end - region.start for region in corpus.splits.parts["valid"]), default=0)
     if longest < measured:
         return f"the longest piece of the valid part has {longest:,} bases, the context is {format_size(measured)}"
-    return unserved(corpus, measured, "test")
+    return unserved(corpus, measured, "test", alphabet)

@@ -59,8 +59,9 @@ def species_plan(
     Raises:
         InputError: no lengths, no store, or a configuration or model that will not do.
     """
-    lengths = [one for one in parse_contexts(contexts_text) if one is not None] if contexts_text.strip() else []
-    if not lengths:
+    contexts = parse_contexts(contexts_text) if contexts_text.strip() else ()
+    lengths = [one for one in contexts if one is not None]
+    if not lengths or len(lengths) < len(contexts):
         raise UsageError("sweep context --train: want --contexts such as 1k,4k,16k; a run has windows of so many bases")
     if not stores:
         raise UsageError("--task species: give --store S; its assemblies are the classes")
@@ -73,7 +74,9 @@ def species_plan(
     runs = {}
     for length in lengths:
         name = format_size(length)
-        windows = max(1, step // length)
+        if budget < length:
+            raise UsageError(f"run {name}: one window has more bases than --tokens gives a run, {budget:,}")
+        windows = max(1, min(step, budget) // length)
         stage = Stage(length=length, windows=windows, steps=max(1, round(budget / (windows * length))))
         start = Path(model) / RUNS / name if (Path(model) / PLAN).exists() else Path(model)
         read_record(start)  # a model that is not there is said now
@@ -101,22 +104,31 @@ def carry_out_species(plan: SpeciesPlan, out: Path, jobs: int | None, echo: Call
 
     for store in next(iter(plan.runs.values())).data.stores:
         open_store(store)  # one that cannot be read is said before the folder is claimed
+    slots = find_slots(jobs, all(config.run.device == "cpu" for config in plan.runs.values()))
     if claim_folder(out, PLAN, to_dict(plan)):
         say(f"{out}: going on with the sweep that is there")
     # All train on equal bases; what longer windows cost more is not known beforehand.
     costs = {name: float(config.stages[0].length) for name, config in plan.runs.items()}
-    slots = find_slots(jobs, all(config.run.device == "cpu" for config in plan.runs.values()))
     failed = run_all(costs, out, slots, say, WORKER)
     done = {name: read_json(out / RUNS / name / RESULT) for name in plan.runs if (out / RUNS / name / RESULT).exists()}
     if not done:
         raise InputError(f"no run of the sweep is done: {'; '.join(f'{n}: {e}' for n, e in failed.items())}")
     _leave(plan, done, failed, out)
     header, rows = _table(done)
-    lines = aligned([header, *rows], left=())
+    lines = [*aligned([header, *rows], left=()), *_not_measured(done)]
     echo("\n".join([*lines, "", f"{out / REPORT}, {out / TABLE}"]))
     if failed:
         each = "; ".join(f"{name}: {error}" for name, error in failed.items())
         raise InputError(f"{len(failed)} of {len(plan.runs)} runs failed, the report holds the others: {each}")
+
+
+def _not_measured(done: dict[str, dict[str, Any]]) -> list[str]:
+    """A line for each run whose own length the held-out parts have no windows of."""
+    return [
+        f"run {name} could not be measured at its own length: the held-out parts hold no such windows in every class"
+        for name, one in done.items()
+        if str(parse_size(name)) not in one["lengths"]
+    ]
 
 
 def _table(done: dict[str, dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
@@ -147,6 +159,7 @@ def _leave(plan: SpeciesPlan, done: dict[str, dict[str, Any]], failed: dict[str,
     _draw(done, picture)
     first = next(iter(done.values()))
     notes = [f"Run {name} failed and is not in the table: {error}" for name, error in failed.items()]
+    notes += _not_measured(done)
     header, rows = _table(done)
     method = (
         "Right calls on held-out windows, as dnamamba finetune species measures them; 95% intervals, widened where "

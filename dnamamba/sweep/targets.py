@@ -168,7 +168,7 @@ def choose_targets(
             raise InputError(f"--assembly: the stores hold no {name!r}; they hold {', '.join(known)}")
     corpus = _narrowed(corpus, part, assemblies or known)
     regions = corpus.splits.parts[part]
-    reasons = {context: unserved(corpus, context, part) for context in contexts}
+    reasons = {context: unserved(corpus, context, part, alphabet) for context in contexts}
     served = [context for context, reason in reasons.items() if not reason]
     left_out = [f"context {context_name(one)} is left out: {reason}" for one, reason in reasons.items() if reason]
     if not served:
@@ -185,16 +185,27 @@ def choose_targets(
     return Targets(blocks, tuple(_origin(corpus, regions, block) for block in blocks), tuple(served), tuple(left_out))
 
 
-def unserved(corpus: Corpus, context: Context, part: str) -> str:
-    """Why a part has too few targets for a context; nothing when it has enough."""
+def unserved(corpus: Corpus, context: Context, part: str, alphabet: Alphabet) -> str:
+    """Why a part has too few targets for a context; nothing when it has enough. What is mostly N gives none."""
     lengths = [region.end - region.start for region in corpus.splits.parts[part]]
     room = sum(max(0, length - (context or 0)) // BLOCK for length in lengths)
-    if room >= FEWEST_BLOCKS:
-        return ""
-    return (
-        f"the {part} part has {room * BLOCK:,} bases with so much upstream, {FEWEST_BLOCKS * BLOCK:,} are wanted (its "
-        f"longest piece: {max(lengths, default=0):,} bases)"
-    )
+    if room < FEWEST_BLOCKS:
+        return (
+            f"the {part} part has {room * BLOCK:,} bases with so much upstream, {FEWEST_BLOCKS * BLOCK:,} are wanted "
+            f"(its longest piece: {max(lengths, default=0):,} bases)"
+        )
+    try:
+        found = evaluation_targets(
+            corpus, ((context or 0) + BLOCK,), alphabet, part=part, blocks=FEWEST_BLOCKS, block_size=BLOCK
+        )
+    except InputError as error:
+        return str(error)
+    if len(found) < FEWEST_BLOCKS:
+        return (
+            f"the {part} part has {len(found)} blocks of {BLOCK} bases with so much upstream that are not mostly N, "
+            f"{FEWEST_BLOCKS} are wanted"
+        )
+    return ""
 
 
 def _origin(corpus: Corpus, regions: Sequence[SplitRegion], block: TargetBlock) -> int:

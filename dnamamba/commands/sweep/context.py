@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from dnamamba.commands.sweep.options import config_of
 
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
     "--contexts", default="", metavar="N[,N...]", help="Bases upstream, or full; 2^6, 2^7 .. 2^20 and full by default."
 )
 @click.option("--targets", default="256k", show_default=True, metavar="N", help="Target bases, about.")
-@click.option("--seed", default=0, show_default=True, help="Which targets are drawn; of the intervals.")
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1),
+    help="Which targets are drawn; of the intervals.",
+)  # fmt: skip
 @click.option(
     "--out", type=click.Path(path_type=Path),
     help="Folder of the report, runs/sweep-context (-train, -species) by default; the same command goes on with it.",
@@ -66,6 +70,11 @@ def context(
             )
         base, overrides = config_of(models)
         if task == "species":
+            given = click.get_current_context().get_parameter_source
+            odd = next((one for one in ("targets", "seed") if given(one) is not ParameterSource.DEFAULT), None)
+            if odd is not None:
+                raise click.UsageError(f"--{odd}: is for language models; --task species has measure.windows, run.seed")
+
             from dnamamba.sweep.species_contexts import carry_out_species, species_plan
 
             tunings = species_plan(base, overrides, stores, model, contexts, tokens)

@@ -14,7 +14,10 @@ _OPTIONS = (
     ),
     click.option("--tokens", metavar="N", help="Tokens of every run; those of the configuration by default."),
     click.option("--targets", default="256k", show_default=True, metavar="N", help="Target bases, about."),
-    click.option("--seed", default=0, show_default=True, help="Of targets and intervals; training has run.seed."),
+    click.option(
+        "--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1),
+        help="Of targets and intervals; training has run.seed.",
+    ),
     click.option("--jobs", type=int, metavar="N", help="Runs at a time; one a GPU, or one on a CPU, by default."),
 )  # fmt: skip
 
