@@ -55,9 +55,8 @@ def bench_command(
     dtype = autocast_dtype(precision, where) or torch.float32
     with usage():
         plan = replace(default_plan(where.type, dtype, quick), **chosen)  # type: ignore[arg-type]
-    out.mkdir(parents=True, exist_ok=True)
     for file in (out / "bench.html", *([] if json is None else [json])):
-        check_output(file)  # before minutes of measuring
+        check_output(file)  # and make its folder, before minutes of measuring
     results = measure(plan, tell)
     machine = describe_machine(plan.device)
     if json is not None:
