@@ -73,6 +73,8 @@ def train(
         "contexts " + ", ".join(format_size(stage.context) for stage in config.curriculum.stages)
     )
 
+    parts = corpus.splits.digest  # once: a split may have a million regions
+
     def keep(at: Pretraining) -> None:
         for logger in at.loggers:
             logger.save()  # a kill later loses no row that the checkpoint covers
@@ -81,7 +83,7 @@ def train(
             "data_ranks": processes.data_size,
             RECORD: trained_with(config),
             CURVE: curve_of(config),
-            PARTS: corpus.splits.digest,
+            PARTS: parts,
         }
         tensors = at.checkpoint_tensors()
         if not processes.is_first:

@@ -77,7 +77,7 @@ def check_parts(splits: Splits, checkpoint: Checkpoint, file: Path) -> None:
     Raises:
         InputError: they differ: held-out sequence could be trained on.
     """
-    if checkpoint.state.get(PARTS, splits.digest) != splits.digest:
+    if checkpoint.state.get(PARTS) not in (None, splits.digest):
         raise InputError(
             f"{file}: parts the genomes otherwise than when the checkpoint of step {checkpoint.step:,} was trained; "
             "put the file back to go on, or start a new run with another --out"
