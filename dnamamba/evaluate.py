@@ -24,7 +24,7 @@ from dnamamba.model import MambaLM
 from dnamamba.model.autocasting import autocasting
 from dnamamba.model_directory import load, read_record
 from dnamamba.pipelines.alphabet import ALPHABETS
-from dnamamba.pipelines.splits import PARTS, SplitRegion, Splits
+from dnamamba.pipelines.splits import PARTS, SplitRegion, Splits, refuse_twice
 from dnamamba.pipelines.store import open_store
 
 BOOTSTRAPS = 1000
@@ -237,10 +237,7 @@ def open_held_out(stores: Sequence[str], extra: Mapping[str, Any], part: str, pa
     opened = [open_store(store) for store in stores]
     genomes = [(str(store), [one[name] for name in one.assemblies]) for store, one in zip(stores, opened, strict=True)]
     assemblies = [assembly for _, members in genomes for assembly in members]
-    names = [assembly.name for assembly in assemblies]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise InputError(f"assembly {twice!r} is there twice; its bases would count twice")
+    refuse_twice(assemblies, "its bases would count twice")
     if part == "all":
         regions = [SplitRegion(a.name, contig, 0, size) for a in assemblies for contig, size in a.sizes.items()]
         parts: dict[str, Sequence[SplitRegion]] = {"test": regions}
@@ -256,7 +253,7 @@ def open_held_out(stores: Sequence[str], extra: Mapping[str, Any], part: str, pa
                 )
     else:
         raise InputError(f"{path}: its config.json holds no split; --split all takes every base of the stores")
-    # A model may be asked about one of its stores only.
+    names = {assembly.name for assembly in assemblies}  # a model may be asked about one of its stores only
     kept: dict[str, tuple[SplitRegion, ...]] = {}
     for one in PARTS:
         kept[one] = tuple(region for region in parts.get(one, ()) if region.assembly in names)

@@ -188,6 +188,14 @@ def plan_splits(assemblies: Sequence[AssemblyLike], config: SplitConfig) -> Spli
     return Splits(parts, {assembly.name: assembly.fingerprint for assembly in assemblies})
 
 
+def refuse_twice(assemblies: Sequence[AssemblyLike], why: str) -> None:
+    """Raise InputError, which says why, where two assemblies have one name."""
+    names = [assembly.name for assembly in assemblies]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"assembly {twice!r} is there twice; {why}")
+
+
 def families_of(
     assemblies: Sequence[AssemblyLike], homologs: Mapping[str, Mapping[str, str]] | None = None
 ) -> tuple[Family, ...]:
@@ -196,12 +204,7 @@ def families_of(
     Raises:
         InputError: two assemblies of one name, or as find_families.
     """
-    names = [assembly.name for assembly in assemblies]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise InputError(
-            f"assembly {twice!r} is there twice; each must have a name of its own, so that a split can name it"
-        )
+    refuse_twice(assemblies, "each must have a name of its own, so that a split can name it")
     sizes = {assembly.name: assembly.sizes for assembly in assemblies}
     return find_families(sizes, homologs or {}, {assembly.name: homologs_of(assembly) for assembly in assemblies})
 
