@@ -85,7 +85,8 @@ def real(data: Path, out: Path, tokens: str, tiny: bool) -> None:
 def why(data: Path, out: Path, tokens: str, jobs: int, tiny: bool) -> None:
     """What makes the twin learn faster than the Mamba in `real`: the first stage alone, at 1k, one thing changed each.
 
-    Selection off (real states that decay, nothing else of S4D), other rates, a wider rank of the step sizes.
+    Selection off (the same mixer, one B and C for all channels, where S4D has them for each), other rates, a wider rank
+    of the step sizes.
     """
     variants = (TWINS[0], *CHANGES, *TWINS[1:])
     keys = ["curriculum.stages=[{context: 1k, share: 1}]"]
