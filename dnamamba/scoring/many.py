@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from dnamamba.in_lists import in_lists
 from dnamamba.pipelines.cluster import Cluster, connect
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from dnamamba.scoring.scorer import VariantScorer
     from dnamamba.scoring.types import HaplotypeScore, VariantScore
 
-T = TypeVar("T")
 KEPT = "the scores so far are kept, --resume goes on"
 _AHEAD = 64  # windows on their way over a cluster of unknown size
 

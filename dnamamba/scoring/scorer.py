@@ -3,7 +3,7 @@
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from dnamamba.scoring.saturation import Saturation
 
 Strands = Literal["both", "forward"]
-T = TypeVar("T")
 _BASES = frozenset("ACGT")
 _WINDOW = 4096, 2**18  # variants held at once, at least and at most
 
