@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from dnamamba.commands.seed_type import SEED
+
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
@@ -20,9 +22,7 @@ import click
     help="Window lengths in bases; those of its training by default.",
 )
 @click.option("--targets", default="256k", show_default=True, metavar="N", help="Target bases, about.")
-@click.option(
-    "--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1), help="Which windows are drawn."
-)
+@click.option("--seed", default=0, show_default=True, type=SEED, help="Which windows are drawn.")
 @click.option(
     "--markov/--no-markov", default=False, help="Fit the Markov baseline on the training part and print it beside."
 )

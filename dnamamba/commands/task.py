@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from dnamamba.commands.seed_type import SEED
+
 
 @click.command()
 @click.argument("name", type=click.Choice(["selective-copying", "induction-heads"]))
@@ -26,7 +28,7 @@ import click
 )  # fmt: skip
 @click.option("--d-model", type=int, help="Width; 64 by default.")
 @click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), help="Of matrix products.")
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Fixes weights and samples; 0 by default.")
+@click.option("--seed", type=SEED, help="Fixes weights and samples; 0 by default.")
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder of the run; runs/NAME by default."

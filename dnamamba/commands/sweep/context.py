@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from dnamamba.commands.seed_type import SEED
 from dnamamba.commands.sweep.options import config_of
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 )
 @click.option("--targets", default="256k", show_default=True, metavar="N", help="Target bases, about.")
 @click.option(
-    "--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1),
+    "--seed", default=0, show_default=True, type=SEED,
     help="Which targets are drawn; of the intervals.",
 )  # fmt: skip
 @click.option(

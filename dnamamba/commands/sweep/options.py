@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from dnamamba.commands.seed_type import SEED
+
 _OPTIONS = (
     click.argument("config_and_overrides", nargs=-1, metavar="[CONFIG.yaml] [key.path=value ...]"),
     click.option(
@@ -15,7 +17,7 @@ _OPTIONS = (
     click.option("--tokens", metavar="N", help="Tokens of every run; those of the configuration by default."),
     click.option("--targets", default="256k", show_default=True, metavar="N", help="Target bases, about."),
     click.option(
-        "--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1),
+        "--seed", default=0, show_default=True, type=SEED,
         help="Of targets and intervals; training has run.seed.",
     ),
     click.option("--jobs", type=int, metavar="N", help="Runs at a time; one a GPU, or one on a CPU, by default."),
